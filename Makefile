@@ -1,0 +1,60 @@
+# make              set up .venv, run the main job: results/benchmarks.csv, and the figures beside it
+# make test         set up .venv, run the tests
+# make slow         the tests that take minutes
+# make check        formatting, lint, types
+# make report       results/workflow.html, after a run
+# make peers        the peers' dearer settings: results/peers.csv (hours)
+# make performance  ours against other programs: results/performance.csv
+# make constraints  pin the newest versions again in envs/
+
+PYTHON ?= python3
+FAISS ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --cores all
+
+.PHONY: all test slow check report peers performance constraints clean
+.DELETE_ON_ERROR:
+
+all: $(VENV)/installed
+	$(SNAKEMAKE) results/benchmarks.csv all
+
+test: $(VENV)/installed
+	$(BIN)/pytest
+
+slow: $(VENV)/installed
+	$(BIN)/pytest -m slow
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+
+report: $(VENV)/installed
+	$(SNAKEMAKE) --report results/workflow.html
+
+peers: $(VENV)/installed
+	$(SNAKEMAKE) results/peers.csv
+
+performance: $(VENV)/installed
+	$(SNAKEMAKE) results/performance.csv
+
+# uv installs ten times faster than pip. Wheels that pip is told to find (PIP_FIND_LINKS) it finds too.
+$(VENV)/installed: pyproject.toml envs/$(FAISS).txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint envs/$(FAISS).txt uv
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --python $(BIN)/python --constraint envs/$(FAISS).txt \
+		--editable '.[$(FAISS),dev]'
+	touch $@
+
+# faiss-cpu and faiss-gpu own the same folder, so each has its own set.
+constraints: $(VENV)/installed
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-header --python-version 3.11 \
+		--extra cpu --extra dev pyproject.toml --output-file envs/cpu.txt
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-header --python-version 3.11 \
+		--extra gpu --extra dev pyproject.toml --output-file envs/gpu.txt
+
+clean:
+	rm -rf $(VENV) .snakemake data results logs

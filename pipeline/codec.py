@@ -1,0 +1,233 @@
+"""The one interface: a Codec is fitted, encodes, decodes, and says what it costs.
+
+Everything that stands in the table is a Codec: float32, int8, sign bits, the faiss peers; later spikes and trained
+networks. One evaluation serves them all, so every row of the table means the same thing.
+
+What fitting learns lives in one place, `codec.shared`: named arrays. They are what is saved, and their bytes are the
+table's `shared_bytes`. A codec is rebuilt from its module, its name and those arrays; nothing that is loaded runs code.
+"""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from pipeline.stage import UserError
+from pipeline.store import atomic_file, read_parquet, write_parquet
+
+Array = np.ndarray
+Search = Callable[[Array, int], Array]
+"""(queries float32 [q, d], k) -> row numbers int64 [q, k], best first; -1 where there are fewer than k."""
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What is stored for n vectors: named arrays whose first axis is the vector. Scales and norms count as well."""
+
+    arrays: Mapping[str, Array]
+
+    def __post_init__(self) -> None:
+        if len({len(array) for array in self.arrays.values()}) != 1:
+            raise ValueError(f"code arrays differ in length: { {k: v.shape for k, v in self.arrays.items()} }")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    @property
+    def nbytes(self) -> int:
+        """Exact size in bytes of all that is stored for these vectors."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def take(self, rows: Array) -> "Codes":
+        """The codes of some rows, in the order given."""
+        return Codes({name: array[rows] for name, array in self.arrays.items()})
+
+
+class Codec(Protocol):
+    """float32 vectors [n, d] to codes and back. Rows have unit norm, but for a lossless codec: the source's raw values.
+
+    Attributes:
+        name: its `representation` in the table and in the config.
+        family: its `family` in the table.
+        lossless: whether it stores the raw table bit for bit, and so is given that instead of unit rows.
+        learns: whether `fit` looks at the data (its result then depends on the split, so on the seed).
+        decodes: whether it has a decoder at all; without one the fidelity cells stay empty.
+        shared: what decoding and searching need besides the codes.
+    """
+
+    family: ClassVar[str]
+    lossless: ClassVar[bool]
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def learns(self) -> bool: ...
+    @property
+    def decodes(self) -> bool: ...
+    @property
+    def shared(self) -> dict[str, Array]: ...
+
+    def fit(self, x: Array) -> Self: ...
+    def encode(self, x: Array) -> Codes: ...
+    def decode(self, codes: Codes) -> Array: ...
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """Ranks without decoding. `searches` names its rules: `hamming`, `asymmetric` (float query) or `native`."""
+
+    @property
+    def searches(self) -> tuple[str, ...]: ...
+
+    def searcher(self, rule: str, codes: Codes) -> Search: ...
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """Compares code with code. `compares` names the rules that need no float vector on either side."""
+
+    @property
+    def compares(self) -> tuple[str, ...]: ...
+
+    def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
+        """float32 [len(a), len(b)], larger is nearer, 1 for equal codes, -1 for opposite ones."""
+        ...
+
+
+@dataclass
+class StoredCodec:
+    """What codecs have in common: a name, a seed and the arrays that fitting leaves in `shared`."""
+
+    name: str
+    seed: int = 0
+    shared: dict[str, Array] = field(default_factory=dict)
+
+    family: ClassVar[str]
+    lossless: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+    decodes: ClassVar[bool] = True
+
+
+class NotApplicableError(Exception):
+    """A representation that a table of this shape cannot have (say, 128 principal components of 50 dimensions)."""
+
+
+def check_vectors(x: Array, dims: int | None = None) -> Array:
+    """`x` itself, if it is float32 [n > 0, d] and finite. Raises UserError that names the fault and the row."""
+    if x.ndim != 2 or not x.size:
+        raise UserError(f"vectors of shape {x.shape}: expected [n, d] with at least one row and one dimension")
+    if dims is not None and x.shape[1] != dims:
+        raise UserError(f"vectors of {x.shape[1]} dimensions for a codec fitted on {dims}")
+    if x.dtype != np.float32:
+        raise UserError(f"vectors of type {x.dtype}: expected float32")
+    if len(bad := np.flatnonzero(~np.isfinite(x).all(axis=1))):
+        raise UserError(f"vector {bad[0]} holds NaN or infinity")
+    return x
+
+
+def shared_bytes(codec: Codec) -> int:
+    """Bytes of all that decoding and searching need besides the codes."""
+    return sum(array.nbytes for array in codec.shared.values())
+
+
+def input_of(codec: Codec, raw: Array, unit: Array) -> Array:
+    """What a codec is given: rows of unit norm, or the source's raw values if it is lossless."""
+    return raw if codec.lossless else unit
+
+
+def build(module: str, name: str, seed: int) -> Codec:
+    """The unfitted codec `name` of `pipeline/codecs/<module>.py`.
+
+    Raises UserError for a module or name that there is not.
+    """
+    if not module.isidentifier():
+        raise UserError(f"representations: {module!r} is no name of a codec module")
+    try:
+        found = importlib.import_module(f"pipeline.codecs.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != f"pipeline.codecs.{module}":
+            raise
+        raise UserError(f"representations: there is no codec module {module!r} (pipeline/codecs/{module}.py)") from None
+    if not hasattr(found, "build"):
+        raise UserError(f"representations: pipeline/codecs/{module}.py holds no codecs")
+    return found.build(name, seed)
+
+
+# --- on disk -------------------------------------------------------------------------------------------------------
+
+
+def _checksum(header: Mapping[str, Any], shared: Mapping[str, Array]) -> str:
+    """SHA-256 of all that a codec file says: a flipped byte in its name must not load as another codec."""
+    whole = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(shared):
+        whole.update(f"{name}\0{shared[name].dtype.str}\0{shared[name].shape}\0".encode())
+        whole.update(np.ascontiguousarray(shared[name]).data)
+    return whole.hexdigest()
+
+
+def save(codec: Codec, module: str, path: str | Path, facts: Mapping[str, Any]) -> None:
+    """Write a fitted codec as safetensors; the header says how to rebuild it and holds `facts` (inputs, versions)."""
+    shared = {name: np.ascontiguousarray(array) for name, array in codec.shared.items()}
+    header = {**facts, "module": module, "name": codec.name}
+    header["sha256"] = _checksum(header, shared)
+    with atomic_file(path) as temporary:
+        save_file(shared, temporary, metadata={"codec": json.dumps(header, sort_keys=True)})
+
+
+def load(path: str | Path) -> Codec:
+    """Read a codec that `save` wrote. Raises UserError, naming the file, if it is missing, cut short or altered."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})["codec"])
+            shared = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        module, name, expected = (str(header[key]) for key in ("module", "name", "sha256"))
+        del header["sha256"]
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a whole codec file ({type(error).__name__}: {error})") from None
+    if _checksum(header, shared) != expected:
+        raise UserError(f"{path}: its checksum is wrong, so the file has been altered or damaged")
+    try:
+        codec = build(module, name, int(header.get("seed", 0)))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    codec.shared.update(shared)
+    return codec
+
+
+def write_codes(path: str | Path, words: Sequence[str], codes: Codes, facts: Mapping[str, str]) -> None:
+    """Parquet a row a vector: `word`, and each code array as bytes of fixed size (type and shape in the schema)."""
+    columns: dict[str, pa.Array] = {"word": pa.array(words, pa.string())}
+    layout = {}
+    for name, array in codes.arrays.items():
+        width = array.nbytes // len(array)
+        values = pa.py_buffer(np.ascontiguousarray(array))
+        columns[name] = pa.Array.from_buffers(pa.binary(width), len(array), [None, values])
+        layout[name] = [array.dtype.str, list(array.shape[1:])]
+    write_parquet(path, pa.table(columns), {**facts, "layout": json.dumps(layout)})
+
+
+def read_codes(path: str | Path) -> tuple[list[str], Codes]:
+    """Words and codes that `write_codes` wrote. Raises UserError, naming the file, if it is not whole."""
+    table = read_parquet(path)
+    if b"layout" not in (table.schema.metadata or {}):
+        raise UserError(f"{path}: holds no codes (its schema has no layout)")
+    arrays = {}
+    try:
+        for name, (dtype, shape) in json.loads(table.schema.metadata[b"layout"]).items():
+            column = table.column(name).combine_chunks()
+            raw = np.frombuffer(column.buffers()[1], np.uint8)[: len(table) * column.type.byte_width]
+            arrays[name] = raw.view(dtype).reshape(len(table), *shape)
+        return table.column("word").to_pylist(), Codes(arrays)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its columns are not the codes that its layout names ({error})") from None

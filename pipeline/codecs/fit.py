@@ -1,0 +1,105 @@
+"""Fit the codecs of one module on one embedding table, for every seed, and write them and their codes.
+
+    python -m pipeline.codecs.fit --embedding data/embeddings/minilm.parquet --module binary \\
+        --representations sign sign_centered --seeds 0 1 2 --output results/codecs/minilm/binary
+
+Makes a directory with manifest.json and, a representation, `<name>/seed-<s>.safetensors` (`<name>/codec.safetensors`
+for one that learns nothing) and `<name>/codes.parquet`, the whole table encoded by the first seed's codec. A
+representation that a table of this shape cannot have is left out; the manifest and the log say why.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from pipeline import codec as codecs
+from pipeline import stage
+from pipeline.codec import Array, Codec, NotApplicableError
+from pipeline.split import check_rows, split
+from pipeline.stage import UserError
+from pipeline.store import (
+    EmbeddingTable,
+    array_digest,
+    atomic_directory,
+    read_embedding,
+    unit_rows,
+    versions,
+    write_json,
+)
+
+
+def fit_one(module: str, name: str, seed: int, table: EmbeddingTable, unit: Array) -> Codec:
+    """One codec, fitted on the fit rows of the seed's split."""
+    codec = codecs.build(module, name, seed)
+    return codec.fit(codecs.input_of(codec, table.vectors, unit)[split(len(unit), seed).fit])
+
+
+def fit_module(
+    table: EmbeddingTable, module: str, names: Sequence[str], seeds: Sequence[int], output: str | Path
+) -> None:
+    """Fit, encode and write all of a module's representations. Raises UserError for a name that there is not."""
+    unit = unit_rows(table.vectors)
+    for name in names:
+        codecs.build(module, name, seeds[0])  # a mistyped name fails before anything is fitted
+    provenance = {
+        "embedding_digest": array_digest(table.vectors),
+        "versions": versions("numpy", "faiss-cpu", "faiss-gpu", "sentence-transformers"),
+    }
+    files: dict[str, dict[str, str]] = {}
+    skipped: dict[str, str] = {}
+    with atomic_directory(output) as directory:
+        for name in stage.progress(names, f"fit {module}", unit="codec"):
+            try:
+                files[name] = _write(table, unit, module, name, seeds, directory, provenance)
+            except NotApplicableError as reason:
+                stage.log.warning("%s left out: %s", name, reason)
+                skipped[name] = str(reason)
+        write_json(directory / "manifest.json", {"module": module, "files": files, "skipped": skipped})
+
+
+def _write(
+    table: EmbeddingTable,
+    unit: Array,
+    module: str,
+    name: str,
+    seeds: Sequence[int],
+    directory: Path,
+    provenance: dict[str, Any],
+) -> dict[str, str]:
+    """Fit and save one representation for every seed, and the first seed's codes. Returns seed -> file name."""
+    files: dict[str, str] = {}
+    for seed in seeds:
+        codec = fit_one(module, name, seed, table, unit)
+        file = f"{name}/seed-{seed}.safetensors" if codec.learns else f"{name}/codec.safetensors"
+        codecs.save(codec, module, directory / file, {"seed": seed, **provenance})
+        if not files:
+            codes = codec.encode(codecs.input_of(codec, table.vectors, unit))
+            facts = {"representation": name, "codec": file, "embedding_digest": provenance["embedding_digest"]}
+            codecs.write_codes(directory / name / "codes.parquet", table.words, codes, facts)
+        files[str(seed)] = file
+        if not codec.learns:
+            return {str(one): file for one in seeds}
+    return files
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--embedding", type=Path, required=True, help="embedding table (Parquet)")
+    parser.add_argument("--module", required=True, help="a file of pipeline/codecs, without .py")
+    parser.add_argument("--representations", nargs="+", required=True, help="names that the module builds")
+    parser.add_argument("--seeds", nargs="+", type=int, required=True, help="one split and one fit a seed")
+    parser.add_argument("--output", type=Path, required=True, help="directory to make")
+    args = parser.parse_args(argv)
+    if len(set(args.seeds)) < len(args.seeds) or min(args.seeds) < 0:
+        raise UserError(f"--seeds: {args.seeds} holds one twice, or one below 0")
+    table = read_embedding(args.embedding)
+    check_rows(len(table.words), str(args.embedding))
+    with threadpool_limits(1):  # sums come out the same however many cores there are
+        fit_module(table, args.module, args.representations, args.seeds, args.output)
+
+
+if __name__ == "__main__":
+    sys.exit(stage.run(main))

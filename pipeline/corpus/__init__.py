@@ -1,0 +1,1 @@
+"""Text: sources -> documents -> tokenizer, tokens, vocabulary."""

@@ -1,0 +1,1 @@
+"""Embedding tables: one file a source, and their concatenation."""

@@ -1,0 +1,77 @@
+"""Where embeddings come from: one module a source, found by name and imported only when it is asked for.
+
+Each module has one function,
+
+    read(vocabulary: Vocabulary | None, options: dict, device: str) -> EmbeddingTable
+
+which gives the raw float32 values of the source for the words of the vocabulary that it has, in the vocabulary's order
+(None: all words it has), with facts: `source, model, licence, normalisation, digests, versions` and counts of the words
+that were dropped. It raises UserError for unknown options and for bad input.
+"""
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from pipeline.embeddings.vocabulary import Vocabulary
+from pipeline.stage import UserError
+from pipeline.store import EmbeddingTable, check_embedding
+
+SOURCES = {
+    "sentence_transformers": "pipeline.embeddings.sentence",
+    "spacy_md": "pipeline.embeddings.spacy_md",
+    "word2vec_text": "pipeline.embeddings.word2vec_text",
+}
+
+DEVICES = ("auto", "cpu", "cuda")  # those of stage.device
+
+# A name is a promise of what the table really is. Other names are free.
+RESERVED = {
+    "ada": "word2vec_text",
+    "fasttext": "word2vec_text",
+    "minilm": "sentence_transformers",
+    "spacy_md": "spacy_md",
+}
+DIMENSIONS = {"ada": 1536, "fasttext": 300}
+
+
+def check_name(name: str, source: str, options: Mapping[str, Any]) -> None:
+    """Refuse a name that says something else than what the table is. Raises UserError.
+
+    `fasttext` and `ada` are for the real ones, `minilm` for the packaged all-MiniLM-L6-v2 (so no option `model`).
+    A name becomes a file name, and `+` joins the names of a concatenation: letters, digits, `_`, `-` and `.` it is.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UserError(f"embedding name {name!r}: letters, digits, '_', '-' and '.' only, a letter or digit first")
+    if name in RESERVED and source != RESERVED[name]:
+        raise UserError(f"embedding name {name!r} is reserved for source {RESERVED[name]!r}, not {source!r}")
+    if name == "minilm" and "model" in options:
+        raise UserError(
+            "embedding name 'minilm' is reserved for the packaged model: leave out option 'model' or rename"
+        )
+
+
+def check_dimensions(name: str, dims: int) -> None:
+    """Refuse a table called `fasttext` or `ada` that has not the dimensions of the real one. Raises UserError.
+
+    Of a file in word2vec's text format that is what can be checked: it does not say which model it comes from, and any
+    300 values could be called `fasttext`.
+    """
+    if dims != DIMENSIONS.get(name, dims):
+        raise UserError(f"embedding name {name!r}: the real one has {DIMENSIONS[name]} dimensions, not {dims}; rename")
+
+
+def read(source: str, vocabulary: Vocabulary | None, options: dict[str, Any], device: str = "cpu") -> EmbeddingTable:
+    """The table of a source, checked.
+
+    Raises UserError for an unknown source, a bad device name, bad options, or an unusable row.
+
+    Every source refuses a bad device name, also one that computes nothing.
+    """
+    if source not in SOURCES:
+        raise UserError(f"unknown embedding source {source!r}; known are {', '.join(sorted(SOURCES))}")
+    if device not in DEVICES:
+        raise UserError(f"device: {device!r} is not one of {', '.join(DEVICES)}")
+    table: EmbeddingTable = import_module(SOURCES[source]).read(vocabulary, options, device)
+    return check_embedding(table, f"embedding source {source}")

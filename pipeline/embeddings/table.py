@@ -1,0 +1,70 @@
+"""Write one named embedding table.
+
+Takes:  a source (spacy_md, sentence_transformers, word2vec_text) with its options, and the words that are wanted
+        (Parquet `word: string, count: int64, always: bool`, in order of priority; without it, all words the source has)
+Makes:  Parquet `word: string, vector: fixed_size_list<float32>[d]`, raw values of the source, its facts in the schema
+
+`--within` keeps only the words that other embedding tables have too, so that tables can be compared word for word.
+"""
+
+import logging
+import sys
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from pipeline import stage
+from pipeline.embeddings import source as sources
+from pipeline.embeddings.vocabulary import Vocabulary, read_vocabulary, within
+from pipeline.stage import UserError
+from pipeline.store import EmbeddingTable, digest, read_parquet, write_embedding
+
+log = logging.getLogger("pipeline")
+
+
+def embedding_table(
+    name: str, source: str, options: dict[str, Any], vocabulary: Vocabulary | None, device: str = "cpu"
+) -> EmbeddingTable:
+    """The table called `name`. Raises UserError for a name that is not what the table is, and as the source does."""
+    sources.check_name(name, source, options)
+    table = sources.read(source, vocabulary, options, device)
+    sources.check_dimensions(name, table.vectors.shape[1])
+    return EmbeddingTable(table.words, table.vectors, {"name": name, **table.facts})
+
+
+def wanted(path: str | None, within_paths: Collection[str]) -> Vocabulary | None:
+    """The vocabulary at `path` as far as all the embedding tables `within_paths` have its words; None for no path.
+
+    Raises UserError if no word is left, or if there are tables to stay within but no vocabulary.
+    """
+    if path is None:
+        if within_paths:
+            raise UserError("--within needs --vocabulary")
+        return None
+    vocabulary = read_vocabulary(path)
+    for other in within_paths:
+        vocabulary = within(vocabulary, read_parquet(other, ["word"]).column("word").to_pylist())
+        if not vocabulary.words:
+            raise UserError(f"{other}: has no word of {path}")
+    return vocabulary
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--name", required=True, help="the table's name: that of what it really is")
+    parser.add_argument("--source", required=True, help=f"one of {', '.join(sorted(sources.SOURCES))}")
+    parser.add_argument("--options", default="{}", help="the source's options, a JSON object")
+    parser.add_argument("--vocabulary", help="Parquet of the words wanted; without it, all words the source has")
+    parser.add_argument("--within", nargs="+", default=[], metavar="TABLE", help="embedding tables to stay within")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; only sentence_transformers computes")
+    parser.add_argument("--output", required=True, help="Parquet file to write")
+    args = parser.parse_args(argv)
+    options = stage.options(args.options)
+    table = embedding_table(args.name, args.source, options, wanted(args.vocabulary, args.within), args.device)
+    if args.vocabulary:
+        table.facts["vocabulary"] = digest(args.vocabulary)
+    write_embedding(args.output, table)
+    log.info("%s: %d words x %d dimensions", args.output, *table.vectors.shape)
+
+
+if __name__ == "__main__":
+    sys.exit(stage.run(main))

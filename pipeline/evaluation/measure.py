@@ -1,0 +1,326 @@
+"""Measure the codecs of one module on one embedding table: a row a measurement, seed and search rule.
+
+    python -m pipeline.evaluation.measure --embedding data/embeddings/minilm.parquet \\
+        --codecs results/codecs/minilm/binary --benchmarks data/benchmarks --seeds 0 1 2 --queries 1000 \\
+        --output results/metrics/minilm/binary.parquet
+
+Makes a Parquet file with the columns embedding, representation, family, search, seed, metric, value, ci_low, ci_high,
+covered, total. The metrics' definitions are in docs/design.md; each is computed by the file that bears its name.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from pipeline import stage
+from pipeline.codec import Array, Codec, Codes, Comparable, Search, Searchable, input_of, load
+from pipeline.codecs import exhaustive
+from pipeline.evaluation import analogy, fidelity, ledger, retrieval, similarity, speed
+from pipeline.evaluation.statistics import NOTHING, Estimate, mean, ratio, spearman
+from pipeline.split import Split, check_rows, split
+from pipeline.stage import UserError
+from pipeline.store import (
+    EmbeddingTable,
+    array_digest,
+    digest,
+    read_embedding,
+    read_json,
+    read_parquet,
+    unit_rows,
+    versions,
+    write_parquet,
+)
+
+SPEED_QUERIES = 32
+SCHEMA = pa.schema(
+    [
+        ("embedding", pa.string()),
+        ("representation", pa.string()),
+        ("family", pa.string()),
+        ("search", pa.string()),
+        ("seed", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("covered", pa.int64()),
+        ("total", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number: an estimate, and on how many of the data set's items it rests (None where that has no meaning)."""
+
+    metric: str
+    estimate: Estimate
+    covered: int | None = None
+    total: int | None = None
+
+
+def plain(metric: str, value: float) -> Measurement:
+    """A number that is counted or timed, not estimated from items."""
+    return Measurement(metric, Estimate(float(value), NOTHING.low, NOTHING.high))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a seed's codecs are held against: the split, the queries and their true neighbours."""
+
+    split: Split
+    queries: Array  # positions among the test rows
+    near_all: Array  # [q, 10], rows of the table
+    near_unseen: Array  # [q, 10], positions among the test rows
+
+    @property
+    def query_rows(self) -> Array:
+        return self.split.test[self.queries]
+
+
+@dataclass(frozen=True)
+class WordTasks:
+    """The benchmark sets as far as the table covers them."""
+
+    pairs: Mapping[str, similarity.Pairs]
+    questions: analogy.Questions
+
+    def rows(self) -> Array:
+        """All rows that some task uses, sorted."""
+        used = [part for pairs in self.pairs.values() for part in (pairs.first, pairs.second)]
+        return np.unique(np.concatenate([*used, self.questions.asked, self.questions.answers]))
+
+
+Compare = Callable[[Array, Array | None], Array]
+"""(rows a, rows b; None for all) -> similarity of the codes of those rows, float32 [a, b]."""
+
+
+def find_truth(unit: Array, seed: int, queries: int) -> Truth:
+    """The seed's split, up to `queries` of its test rows, and their ten nearest neighbours by cosine."""
+    parts = split(len(unit), seed)
+    picked = retrieval.pick_queries(parts.test, queries, seed)
+    rows = parts.test[picked]
+    return Truth(
+        parts,
+        picked,
+        retrieval.neighbours(exhaustive.inner_product(unit), unit[rows], rows),
+        retrieval.neighbours(exhaustive.inner_product(unit[parts.test]), unit[rows], picked),
+    )
+
+
+def read_tasks(benchmarks: Path, table: EmbeddingTable, name: str) -> WordTasks:
+    """The covered part of every set. One that is too little covered for a number leaves its cells empty: a warning."""
+    rows = table.rows()
+    pairs = {
+        path.stem: similarity.covered(read_parquet(path, ["word1", "word2", "score"]), rows)
+        for path in sorted((benchmarks / "similarity").glob("*.parquet"))
+    }
+    questions = analogy.covered(read_parquet(benchmarks / "analogy.parquet", ["kind", *"abcd"]), rows)
+    for task, found in pairs.items():
+        if len(found.scores) < 2:
+            few, all_ = len(found.scores), found.total
+            stage.log.warning("%s: %d of %d pairs of %s are covered; its cells stay empty", name, few, all_, task)
+    if not len(questions.answers):
+        stage.log.warning("%s: 0 of %d analogy questions are covered", name, sum(questions.totals))
+    return WordTasks(pairs, questions)
+
+
+def word_measurements(compare: Compare, tasks: WordTasks) -> Iterator[Measurement]:
+    """Similarity and analogy, from nothing but the similarities of codes with codes."""
+    for name, pairs in tasks.pairs.items():
+        words, positions = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
+        estimate = NOTHING
+        if len(words):
+            first, second = np.split(positions, 2)
+            estimate = spearman(compare(words, words)[first, second], pairs.scores)
+        yield Measurement(name, estimate, len(pairs.scores), pairs.total)
+    questions = tasks.questions
+    right = {}
+    if len(questions.answers):
+        similarities = compare(questions.asked, None)
+        right = {"": analogy.add(similarities, questions), "_3cosmul": analogy.multiply(similarities, questions)}
+    for kind, chosen, total in zip(
+        ("semantic", "syntactic"), (questions.semantic, ~questions.semantic), questions.totals, strict=True
+    ):
+        for method in ("", "_3cosmul"):
+            estimate = mean(right[method][chosen]) if chosen.any() else NOTHING
+            yield Measurement(f"analogy_{kind}{method}", estimate, int(chosen.sum()), total)
+
+
+def fidelity_measurements(
+    x: Array, decoded: Array, decoded_unit: Array, unit: Array, truth: Truth, seed: int
+) -> Iterator[Measurement]:
+    """Errors of decoded test rows. `x`: what the codec was given; `decoded`: its answer; both whole tables [n, d]."""
+    test, mu = truth.split.test, x[truth.split.fit].mean(axis=0, dtype=np.float64)
+    original, found = x[test], decoded[test]
+    yield Measurement("relative_mse", ratio(*fidelity.squared_errors(original, found, mu)), len(test))
+    yield Measurement("cosine", mean(fidelity.centered_cosines(original, found, mu)), len(test))
+    yield Measurement("exact_values", mean(fidelity.exact_shares(original, found)), len(test))
+    rows = truth.query_rows
+    same = fidelity.identified(decoded_unit[rows], rows, exhaustive.inner_product(unit))
+    yield Measurement("identity_top1", mean(same), len(rows))
+    errors = fidelity.distance_errors(original, found, seed)
+    yield Measurement("distance_mape", ratio(*errors), len(test))
+
+
+def search_measurements(
+    whole: Search, unseen: Search, queries: Array, truth: Truth, timed: Search | None
+) -> Iterator[Measurement]:
+    """Both recalls of one search rule, and the speed of `timed`. `queries`: the query rows' float vectors."""
+    found = retrieval.neighbours(whole, queries, truth.query_rows)
+    yield Measurement("knn10_overlap", mean(retrieval.overlaps(found, truth.near_all)), len(queries))
+    found = retrieval.neighbours(unseen, queries, truth.queries)
+    yield Measurement("knn10_overlap_unseen", mean(retrieval.overlaps(found, truth.near_unseen)), len(queries))
+    if timed is None:
+        return
+    few = queries[:SPEED_QUERIES]
+    yield plain("queries_per_s", speed.timed(lambda: timed(few, retrieval.K), len(few))[1])
+
+
+def measure_codec(
+    codec: Codec,
+    table: EmbeddingTable,
+    unit: Array,
+    truth: Truth,
+    tasks: WordTasks,
+    seed: int,
+    words: dict[str, list[Measurement]],
+) -> Iterator[tuple[str, Measurement]]:
+    """All measurements of one fitted codec, each with the search rule whose row it belongs to.
+
+    Cost and fidelity do not depend on the rule: they stand in every row of the representation. `words` holds the word
+    tasks' measurements that are known already, by rule, and is added to: they see no split, so a codec that learns
+    nothing has the same ones for every seed.
+    """
+
+    def word_tasks(rule: str, compare: Compare) -> list[Measurement]:
+        if rule not in words:
+            words[rule] = list(word_measurements(compare, tasks))
+        return words[rule]
+
+    x = input_of(codec, table.vectors, unit)
+    codec.encode(x[:1])  # what is loaded on first use is not the codec's speed
+    codes, encode_rate = speed.timed(lambda: codec.encode(x), len(x))
+    queries, test = unit[truth.query_rows], truth.split.test
+    fitted = np.isin(tasks.rows(), truth.split.fit).mean() if codec.learns and len(tasks.rows()) else 0.0
+    common = [
+        plain("vectors", len(x)),
+        plain("dims", x.shape[1]),
+        plain("fitted_share", fitted),
+        *(plain(metric, value) for metric, value in ledger.cost(codec, codes, x.shape[1])._asdict().items()),
+        plain("encode_vectors_per_s", encode_rate),
+    ]
+    rules: dict[str, list[Measurement]] = {}
+    if codec.decodes:
+        decoded, decode_rate = speed.timed(lambda: codec.decode(codes), len(x))
+        common.append(plain("decode_vectors_per_s", decode_rate))
+        decoded_unit = unit_rows(decoded)
+        common += fidelity_measurements(x, decoded, decoded_unit, unit, truth, seed)
+        whole, unseen = (exhaustive.inner_product(part) for part in (decoded_unit, decoded_unit[test]))
+        rules["decoded"] = [
+            *search_measurements(whole, unseen, queries, truth, whole),
+            *word_tasks("decoded", _by_inner_product(decoded_unit)),
+        ]
+    if isinstance(codec, Searchable):
+        for rule in codec.searches:
+            rules[rule] = list(_rule_measurements(codec, rule, codes, queries, truth))
+    if isinstance(codec, Comparable):
+        for rule in codec.compares:
+            rules[rule] += word_tasks(rule, _by_codes(codec, rule, codes))
+    for rule, own in rules.items():
+        for measurement in [*common, *own]:
+            yield rule, measurement
+
+
+def _rule_measurements(
+    codec: Searchable, rule: str, codes: Codes, queries: Array, truth: Truth
+) -> Iterator[Measurement]:
+    whole = codec.searcher(rule, codes)
+    # A peer's ranks may be found by our search; its speed may not.
+    timed = None if getattr(codec, "search_is_ours", False) else whole
+    unseen = codec.searcher(rule, codes.take(truth.split.test))
+    if rule == "native" and getattr(codec, "native_is_euclidean", False):
+        # The same ranks thirty times sooner: faiss 1.15 scans scalar codes value by value where d % 16 is not 0. The
+        # speed that is reported is that of its own scan.
+        decoded = codec.decode(codes)  # type: ignore[attr-defined]
+        whole, unseen = exhaustive.euclidean(decoded), exhaustive.euclidean(decoded[truth.split.test])
+    yield from search_measurements(whole, unseen, queries, truth, timed)
+
+
+def _by_inner_product(unit: Array) -> Compare:
+    return lambda a, b: unit[a] @ (unit if b is None else unit[b]).T
+
+
+def _by_codes(codec: Comparable, rule: str, codes: Codes) -> Compare:
+    return lambda a, b: codec.similarity(rule, codes.take(a), codes if b is None else codes.take(b))
+
+
+def measure_module(
+    table: EmbeddingTable, embedding: str, codecs: Path, benchmarks: Path, seeds: Sequence[int], queries: int
+) -> pa.Table:
+    """Every measurement of every representation of a module's directory, for every seed, as a long table."""
+    unit = unit_rows(table.vectors)
+    tasks = read_tasks(benchmarks, table, embedding)
+    manifest = read_json(codecs / "manifest.json")
+    if not isinstance(manifest, dict) or "files" not in manifest:
+        raise UserError(f"{codecs / 'manifest.json'}: is not what pipeline.codecs.fit writes (no key 'files')")
+    files: dict[str, dict[str, str]] = manifest["files"]
+    truths = {seed: find_truth(unit, seed, queries) for seed in seeds}
+    rows = []
+    known: dict[str, dict[str, list[Measurement]]] = {name: {} for name in files}
+    jobs = [(name, seed) for name in files for seed in seeds]
+    for name, seed in stage.progress(jobs, f"measure {embedding} {codecs.name}", unit="codec"):
+        if str(seed) not in files[name]:
+            raise UserError(f"{codecs}: {name} was not fitted for seed {seed}")
+        codec = load(codecs / files[name][str(seed)])
+        words = {} if codec.learns else known[name]
+        for rule, one in measure_codec(codec, table, unit, truths[seed], tasks, seed, words):
+            rows.append(
+                {
+                    **{"embedding": embedding, "representation": name, "family": codec.family, "search": rule},
+                    **{"seed": seed, "metric": one.metric, "value": one.estimate.value},
+                    **{"ci_low": one.estimate.low, "ci_high": one.estimate.high},
+                    **{"covered": one.covered, "total": one.total},
+                }
+            )
+    return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--embedding", type=Path, required=True, help="embedding table; its file name is its name")
+    parser.add_argument("--codecs", type=Path, required=True, help="a directory that pipeline.codecs.fit made")
+    parser.add_argument("--benchmarks", type=Path, required=True, help="what pipeline.evaluation.sets made")
+    parser.add_argument("--seeds", nargs="+", type=int, required=True)
+    parser.add_argument("--queries", type=int, default=1000, help="test rows that search, at most")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file to make")
+    args = parser.parse_args(argv)
+    # One thread: speeds are defined on one, and sums come out the same however many cores there are.
+    faiss.omp_set_num_threads(1)
+    if args.queries < 1:
+        raise UserError(f"--queries: at least 1 is needed, not {args.queries}")
+    table = read_embedding(args.embedding)
+    check_rows(len(table.words), str(args.embedding))
+    with threadpool_limits(1):
+        name = args.embedding.stem
+        long = measure_module(table, name, args.codecs, args.benchmarks, args.seeds, args.queries)
+    facts = {
+        "embedding_digest": array_digest(table.vectors),
+        "codecs_digest": digest(args.codecs),
+        "benchmarks_digest": digest(args.benchmarks),
+        "seeds": json.dumps(args.seeds),
+        "queries": str(args.queries),
+        "versions": json.dumps(versions("numpy", "faiss-cpu", "faiss-gpu")),
+    }
+    write_parquet(args.output, long, facts)
+
+
+if __name__ == "__main__":
+    sys.exit(stage.run(main))

@@ -1,0 +1,1 @@
+"""Pictures of the tables in results/: one function a figure, one file a figure."""

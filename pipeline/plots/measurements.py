@@ -1,0 +1,153 @@
+"""The long table as the figures need it: scores by embedding, row and metric, their means, the best search rule."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from pipeline.stage import UserError
+from pipeline.store import read_parquet
+
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("embedding", "representation", "family", "search")),
+        ("seed", pa.int64()),
+        ("metric", pa.string()),
+        *((name, pa.float64()) for name in ("value", "ci_low", "ci_high")),
+        *((name, pa.int64()) for name in ("covered", "total")),
+    ]
+)
+
+
+class Score(NamedTuple):
+    """A number, its 95 % interval (nan: none), and how many of how many items it rests on (None: no meaning)."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    covered: int | None = None
+    total: int | None = None
+
+
+class Row(NamedTuple):
+    """What one row of the table is about, within an embedding."""
+
+    representation: str
+    family: str
+    search: str
+
+
+class Point(NamedTuple):
+    """A representation in a plot: its bytes per vector, and its score under the search rule that suits it best."""
+
+    row: Row
+    bytes: float
+    score: Score
+
+
+Metrics = Mapping[str, Mapping[int, Score]]
+"""metric -> seed -> score"""
+
+Benchmarks = Mapping[str, Mapping[Row, Metrics]]
+"""embedding -> row -> its metrics, in the table's order"""
+
+Measure = Callable[[Metrics], Score | None]
+
+
+def read(path: Path) -> Benchmarks:
+    """benchmarks.parquet. Raises UserError if it is missing, broken, or its columns are not the table's."""
+    table = read_parquet(path, SCHEMA.names).select(SCHEMA.names)
+    try:
+        table = table.cast(SCHEMA)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"{path}: its columns are not those of the long table ({error})") from None
+    found: dict[str, dict[Row, dict[str, dict[int, Score]]]] = {}
+    for embedding, representation, family, search, seed, metric, *numbers in zip(
+        *(column.to_pylist() for column in table.columns), strict=True
+    ):
+        metrics = found.setdefault(embedding, {}).setdefault(Row(representation, family, search), {})
+        value, low, high = (math.nan if number is None else number for number in numbers[:3])
+        metrics.setdefault(metric, {})[seed] = Score(value, low, high, *numbers[3:])
+    return found
+
+
+def average(scores: Iterable[Score]) -> Score | None:
+    """The mean over the seeds that have a value, interval ends and all; None if no seed has one."""
+    finite = [score for score in scores if math.isfinite(score.value)]
+    if not finite:
+        return None
+    value, low, high = (sum(numbers) / len(finite) for numbers in list(zip(*finite, strict=True))[:3])
+    return Score(value, low, high, finite[0].covered, finite[0].total)
+
+
+def pool(parts: Iterable[Score]) -> Score | None:
+    """One share of right answers from several, each weighted by its covered questions; None if nothing is covered.
+
+    The parts' questions are drawn independently, so the distances to their interval ends add up as squares do.
+    """
+    counted = [(part.covered or 0, part) for part in parts if part.covered and math.isfinite(part.value)]
+    if not counted:
+        return None
+    covered = sum(count for count, _ in counted)
+    value = sum(count * part.value for count, part in counted) / covered
+    below = math.hypot(*(count / covered * (part.value - part.low) for count, part in counted))
+    above = math.hypot(*(count / covered * (part.high - part.value) for count, part in counted))
+    return Score(value, value - below, value + above, covered, sum(part.total or 0 for _, part in counted))
+
+
+def metric(name: str) -> Measure:
+    """The measure that is this metric's mean over the seeds."""
+    return lambda metrics: average(metrics.get(name, {}).values())
+
+
+def pooled(*names: str) -> Measure:
+    """The measure that pools these metrics within each seed, and then averages over the seeds."""
+
+    def measure(metrics: Metrics) -> Score | None:
+        seeds = sorted({seed for name in names for seed in metrics.get(name, {})})
+        of_seeds = (pool(metrics[name][seed] for name in names if seed in metrics.get(name, {})) for seed in seeds)
+        return average(score for score in of_seeds if score is not None)
+
+    return measure
+
+
+def best(rows: Mapping[Row, Metrics], measure: Measure) -> dict[str, tuple[Row, Score]]:
+    """For each representation the row, that is the search rule, that scores highest; the first of equals."""
+    chosen: dict[str, tuple[Row, Score]] = {}
+    for row, metrics in rows.items():
+        score = measure(metrics)
+        if score is None:
+            continue
+        if row.representation not in chosen or score.value > chosen[row.representation][1].value:
+            chosen[row.representation] = (row, score)
+    return chosen
+
+
+def on_codes(rows: Mapping[Row, Metrics]) -> dict[Row, Metrics]:
+    """The rows that word tasks are read from: `decoded` where a representation has a decoder, else its other ones.
+
+    The rule is fixed beforehand: the better of two on a set's own scores would favour codes that have two.
+    """
+    decoders = {row.representation for row in rows if row.search == "decoded"}
+    return {
+        row: metrics for row, metrics in rows.items() if row.search == "decoded" or row.representation not in decoders
+    }
+
+
+def points(rows: Mapping[Row, Metrics], measure: Measure) -> list[Point]:
+    """The representations that have both a score and a size, each under its best search rule, by rising size."""
+    size = metric("bytes_per_vector")
+    sized = ((row, size(rows[row]), score) for row, score in best(rows, measure).values())
+    found = [Point(row, cost.value, score) for row, cost, score in sized if cost is not None and cost.value > 0]
+    return sorted(found, key=lambda point: (point.bytes, point.row))
+
+
+def sizes(rows: Mapping[Row, Metrics]) -> str:
+    """What an embedding's panel says of it: `13,681 vectors of 300 dimensions`; empty where the table does not say."""
+    for metrics in rows.values():
+        vectors, dims = (average(metrics.get(name, {}).values()) for name in ("vectors", "dims"))
+        if vectors and dims:
+            return f"{vectors.value:,.0f} vectors of {dims.value:,.0f} dimensions"
+    return ""

@@ -1,0 +1,249 @@
+"""Things on disk: atomic writes, digests, Parquet shards and embedding tables.
+
+A file appears under its name only when it is whole: it is written beside its place under a temporary name, flushed to
+the disk and renamed. So after kill -9 there is either the old file, the new one, or none; what was left under the
+temporary name is removed when the same file is written again.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.stage import UserError
+
+Array = np.ndarray
+
+
+# --- whole or not at all -------------------------------------------------------------------------------------------
+
+
+def _prepare(target: Path) -> None:
+    """Make the folder of `target`, and remove what an earlier, killed attempt at it left behind."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        writer = stale.name.split(".")[-3 if stale.is_dir() else -2]
+        if not writer.isdigit() or not _alive(int(writer)):
+            shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine (a job may outlive the workflow that began it)."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
+@contextmanager
+def atomic_file(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; rename it to `target` if the block ends well, remove it if not."""
+    target = Path(target)
+    _prepare(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(target: str | Path) -> Iterator[Path]:
+    """Yield a fresh temporary directory beside `target`; it replaces `target` if the block ends well."""
+    target = Path(target)
+    _prepare(target)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", suffix=".part", dir=target.parent))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(target: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON with sorted keys, atomically."""
+    with atomic_file(target) as path:
+        path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(source: str | Path) -> Any:
+    """Raises UserError, naming the file, if it is missing or not JSON."""
+    try:
+        return json.loads(Path(source).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{source}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read ({error.strerror})") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{source}: not JSON ({error})") from None
+
+
+# --- where things come from ----------------------------------------------------------------------------------------
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal; of a directory, over its files' names and contents in sorted order."""
+    path = Path(path)
+    if path.is_file():
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    whole = hashlib.sha256()
+    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
+        whole.update(f"{file_path.relative_to(path)}\0{digest(file_path)}\0".encode())
+    return whole.hexdigest()
+
+
+def array_digest(array: Array) -> str:
+    """SHA-256 of an array's type, shape and values."""
+    whole = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Versions of this package and of those of `distributions` that are installed, for an artifact's metadata."""
+    found = {}
+    for name in ("spikes-and-bits", *distributions):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+# --- Parquet -------------------------------------------------------------------------------------------------------
+
+
+def open_parquet(path: str | Path, columns: Iterable[str] = ()) -> pq.ParquetFile:
+    """Open a Parquet file. Raises UserError, naming the file, if it is missing, broken or lacks one of `columns`."""
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a whole Parquet file ({error})") from None
+    for column in columns:
+        if column not in file.schema_arrow.names:
+            raise UserError(f"{path}: no column {column!r}; it has {', '.join(file.schema_arrow.names)}")
+    return file
+
+
+def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole Parquet file as a table. Raises UserError as `open_parquet`, and for pages that do not decode."""
+    file = open_parquet(path, columns or ())
+    try:
+        return file.read(columns=list(columns) if columns else None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: damaged Parquet file ({error})") from None
+
+
+def write_parquet(target: str | Path, table: pa.Table, facts: Mapping[str, str] | None = None, **how: Any) -> None:
+    """Write a table atomically, zstd-compressed, `facts` added to the schema metadata."""
+    if facts:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **facts})
+    with atomic_file(target) as path:
+        pq.write_table(table, path, compression="zstd", **how)
+
+
+def shards(directory: str | Path) -> list[Path]:
+    """The shards of a dataset, in order. Raises UserError if there is none."""
+    found = sorted(Path(directory).glob("shard-*.parquet"))
+    if not found:
+        raise UserError(f"{directory}: no shard-*.parquet in it")
+    return found
+
+
+def shard_name(number: int) -> str:
+    return f"shard-{number:05d}.parquet"
+
+
+# --- embedding tables ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EmbeddingTable:
+    """Named rows: `words` [n] and `vectors` float32 [n, d], exactly as the source holds them, and where they are from.
+
+    `facts` are strings (source, model, licence, normalisation, digests); they travel in the Parquet schema metadata.
+    """
+
+    words: list[str]
+    vectors: Array
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.vectors.dtype != np.float32 or self.vectors.ndim != 2 or len(self.words) != len(self.vectors):
+            raise ValueError(f"{len(self.words)} words for {self.vectors.dtype} vectors of shape {self.vectors.shape}")
+
+    def rows(self) -> dict[str, int]:
+        """Row number of each word."""
+        return {word: row for row, word in enumerate(self.words)}
+
+
+def check_embedding(table: EmbeddingTable, name: str) -> EmbeddingTable:
+    """The table itself, if every row can be used. Raises UserError that names the first row that cannot.
+
+    A row cannot be used if its word is empty or stands in an earlier row, if a value is NaN or infinite, or if all its
+    values are zero (it has no direction, so no cosine).
+    """
+    if not table.words or not table.vectors.shape[1]:
+        raise UserError(f"{name}: an embedding table of shape {table.vectors.shape} holds nothing")
+    seen: dict[str, int] = {}
+    for row, word in enumerate(table.words):
+        if not word:
+            raise UserError(f"{name}: row {row} has an empty word")
+        if (first := seen.setdefault(word, row)) != row:
+            raise UserError(f"{name}: the word {word!r} stands twice, in rows {first} and {row}")
+    if len(bad := np.flatnonzero(~np.isfinite(table.vectors).all(axis=1))):
+        raise UserError(f"{name}: row {bad[0]} ({table.words[bad[0]]!r}) holds NaN or infinity")
+    if len(zero := np.flatnonzero(~table.vectors.any(axis=1))):
+        raise UserError(f"{name}: row {zero[0]} ({table.words[zero[0]]!r}) is a zero vector")
+    return table
+
+
+def unit_rows(vectors: Array) -> Array:
+    """Each row divided by its Euclidean norm (accumulated in float64), float32 [n, d]. Zero rows stay zero."""
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))[:, None]
+    return np.divide(vectors, norms, out=np.zeros(vectors.shape, np.float64), where=norms > 0).astype(np.float32)
+
+
+def write_embedding(target: str | Path, table: EmbeddingTable) -> None:
+    """Parquet `word: string, vector: fixed_size_list<float32>[d]`; bytes are split by significance before zstd."""
+    check_embedding(table, str(target))
+    dims = table.vectors.shape[1]
+    values = pa.array(np.ascontiguousarray(table.vectors).ravel())
+    columns = {"word": pa.array(table.words), "vector": pa.FixedSizeListArray.from_arrays(values, dims)}
+    write_parquet(
+        target, pa.table(columns), table.facts, use_byte_stream_split=["vector.list.element"], use_dictionary=["word"]
+    )
+
+
+def read_embedding(source: str | Path) -> EmbeddingTable:
+    """Raises UserError, naming the file and row, for anything that is not a usable embedding table."""
+    table = read_parquet(source, ["word", "vector"])
+    column = table.column("vector").combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
+        raise UserError(f"{source}: column 'vector' is {column.type}, not fixed_size_list<float32>")
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size)
+    facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    facts.pop("ARROW:schema", None)
+    return check_embedding(EmbeddingTable(table.column("word").to_pylist(), vectors, facts), str(source))

@@ -1,0 +1,306 @@
+import json
+import struct
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from pipeline.codec import (
+    Codes,
+    Comparable,
+    Searchable,
+    build,
+    check_vectors,
+    load,
+    read_codes,
+    save,
+    shared_bytes,
+    write_codes,
+)
+from pipeline.stage import UserError
+from pipeline.store import write_parquet
+
+CODECS = [  # those of sentence-transformers are saved in their own test: importing the library takes six seconds
+    *(("floats", name) for name in ("float32", "float16", "truncate_5")),
+    ("scalar", "int8"),
+    *(("binary", name) for name in ("sign", "sign_centered")),
+    *(("faiss_peers", f"faiss:{name}") for name in ("SQ8", "RaBitQ2", "EDEN2", "PCA6,SQ4", "ITQ6,LSH", "PQ4x4np")),
+]
+
+
+def rows(count, dims, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, dims)).astype(np.float32)
+
+
+@pytest.fixture(params=CODECS, ids=lambda pair: pair[1])
+def pair(request):
+    """A module's name, and a codec of it, fitted on 12 dimensions (SQ8 asks for nothing of 8)."""
+    module, name = request.param
+    return module, build(module, name, 3).fit(rows(60, 12))
+
+
+# --- every codec ----------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_codec_encodes_and_decodes_as_before(pair, tmp_path):
+    module, codec = pair
+    path = tmp_path / "deep" / "codec.safetensors"
+    save(codec, module, path, {"seed": 3, "versions": {"numpy": "2"}})
+    again = load(path)
+    assert type(again) is type(codec)
+    assert (again.name, again.seed) == (codec.name, 3)
+    assert shared_bytes(again) == shared_bytes(codec)
+    x = rows(9, 12, seed=1)
+    before, after = codec.encode(x), again.encode(x)
+    assert before.arrays.keys() == after.arrays.keys()
+    for name in before.arrays:
+        assert before[name].dtype == after[name].dtype
+        np.testing.assert_array_equal(before[name], after[name])
+    if codec.decodes:
+        np.testing.assert_array_equal(codec.decode(before), again.decode(after))
+    write_codes(tmp_path / "codes.parquet", [f"w{i}" for i in range(9)], before, {})
+    _, stored = read_codes(tmp_path / "codes.parquet")
+    if codec.decodes:
+        np.testing.assert_array_equal(codec.decode(stored), codec.decode(before))
+    for rule in getattr(codec, "searches", ()):
+        np.testing.assert_array_equal(codec.searcher(rule, stored)(x, 4), codec.searcher(rule, before)(x, 4))
+        np.testing.assert_array_equal(*(one.searcher(rule, before)(x, 4) for one in (codec, again)))
+
+
+def test_every_codec_keeps_the_protocol(pair):
+    _, codec = pair
+    x = rows(7, 12, seed=1)
+    codes = codec.encode(x)
+    assert len(codes) == 7
+    assert codec.encode(x).nbytes == 7 * codec.encode(x[:1]).nbytes
+    assert isinstance(codec.lossless, bool)
+    if codec.decodes:
+        assert codec.decode(codes).shape == (7, 12)
+        assert codec.decode(codes).dtype == np.float32
+        np.testing.assert_array_equal(codec.decode(codes.take(np.array([5, 2]))), codec.decode(codes)[[5, 2]])
+    if isinstance(codec, Searchable):
+        for rule in codec.searches:
+            assert codec.searcher(rule, codes)(x[:2], 3).shape == (2, 3)
+    if isinstance(codec, Comparable):
+        for rule in codec.compares:
+            assert codec.similarity(rule, codes, codes.take(np.arange(3))).shape == (7, 3)
+
+
+def test_another_number_of_dimensions_is_refused(pair):
+    module, codec = pair
+    if module == "floats" and codec.name != "truncate_5":
+        return  # these store whatever width they are given
+    with pytest.raises(UserError, match="vectors of 13 dimensions for a codec fitted on 12"):
+        codec.encode(rows(4, 13))
+
+
+@pytest.mark.parametrize("fault", ["nan", "float64", "empty"])
+def test_unusable_vectors_are_refused(pair, fault):
+    _, codec = pair
+    x = rows(4, 12)
+    x[2, 5] = np.nan if fault == "nan" else 0
+    bad = {"nan": x, "float64": x.astype(np.float64), "empty": x[:0]}[fault]
+    for use in (codec.fit, codec.encode):
+        with pytest.raises(UserError, match={"nan": "vector 2 holds", "float64": "float64", "empty": "shape"}[fault]):
+            use(bad)
+
+
+# --- codes ----------------------------------------------------------------------------------------------------------
+
+
+def test_size_counts_every_array():
+    codes = Codes({"bits": np.zeros((10, 3), np.uint8), "norm": np.zeros(10, np.float16), "x": np.zeros((10, 2, 2))})
+    assert codes.nbytes == 10 * (3 + 2 + 4 * 8)
+    assert len(codes) == 10
+
+
+def test_arrays_of_different_length_are_no_codes():
+    with pytest.raises(ValueError, match="differ in length"):
+        Codes({"a": np.zeros((3, 1)), "b": np.zeros((2, 1))})
+
+
+def test_take_takes_rows_of_every_array_in_the_order_given():
+    codes = Codes({"a": np.arange(5), "b": np.arange(10).reshape(5, 2)}).take(np.array([3, 0, 3]))
+    assert codes["a"].tolist() == [3, 0, 3]
+    assert codes["b"].tolist() == [[6, 7], [0, 1], [6, 7]]
+
+
+def test_check_vectors():
+    x = rows(3, 4)
+    assert check_vectors(x) is x
+    assert check_vectors(x, 4) is x
+    for bad, message in [
+        (x[0], r"shape \(4,\)"),
+        (x[:0], r"shape \(0, 4\)"),
+        (x[:, :0], r"shape \(3, 0\)"),
+        (x.astype(np.float64), "type float64: expected float32"),
+        (np.where(np.arange(4) == 1, np.float32(np.inf), x), "vector 0 holds NaN or infinity"),
+        (np.where(np.arange(3)[:, None] == 2, np.float32(np.nan), x), "vector 2 holds NaN or infinity"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            check_vectors(bad)
+    with pytest.raises(UserError, match="4 dimensions for a codec fitted on 5"):
+        check_vectors(x, 5)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "message"),
+    [
+        ("nothing", "x", "no codec module 'nothing'"),
+        ("bits", "x", "bits.py holds no codecs"),
+        ("binary", "sing", "'sing'"),
+        ("floats", "float8", "'float8'"),
+    ],
+)
+def test_unknown_modules_and_names(module, name, message):
+    with pytest.raises(UserError, match=message):
+        build(module, name, 0)
+
+
+# --- codec files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "codec.safetensors"
+    save(build("scalar", "int8", 0).fit(rows(5, 3)), "scalar", path, {"seed": 4, "embedding_digest": "abc"})
+    return path
+
+
+def refused(path, content=None):
+    """The error that loading the file ends in: one line that names it."""
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        load(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_header_tells_module_name_and_facts(saved):
+    with safe_open(saved, framework="numpy") as file:
+        header = json.loads(file.metadata()["codec"])
+    assert {"module": "scalar", "name": "int8", "seed": 4, "embedding_digest": "abc"}.items() <= header.items()
+
+
+def test_facts_cannot_rename_a_codec(tmp_path):
+    save(build("scalar", "int8", 0).fit(rows(5, 3)), "scalar", tmp_path / "c", {"name": "sign", "module": "binary"})
+    assert load(tmp_path / "c").name == "int8"
+
+
+def test_a_file_cut_short_is_refused_at_every_length(saved):
+    whole = saved.read_bytes()
+    for length in range(len(whole)):
+        refused(saved, whole[:length])
+
+
+def test_every_flipped_bit_is_noticed(saved):
+    whole = saved.read_bytes()
+    for place in range(len(whole)):
+        for bit in (place % 8, (place + 5) % 8):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            refused(saved, bytes(changed))
+
+
+def test_other_files_are_refused(saved, tmp_path):
+    assert "not a whole codec file" in refused(tmp_path / "missing.safetensors")
+    assert "not a whole codec file" in refused(tmp_path)
+    assert "not a whole codec file" in refused(saved, b"word,vector\ncat,1\n" * 9)
+    assert "not a whole codec file" in refused(saved, b"")
+    write_parquet(saved, pa.table({"a": [1]}))
+    assert "not a whole codec file" in refused(saved)
+    save_file({"low": np.zeros(3, np.float32)}, saved)  # safetensors of someone else
+    assert "not a whole codec file" in refused(saved)
+    for header in ("[]", '"text"', "{}", "{", "null"):
+        save_file({"low": np.zeros(3, np.float32)}, saved, metadata={"codec": header})
+        assert "not a whole codec file" in refused(saved)
+
+
+def test_a_codec_that_is_no_more_is_named_with_its_file(saved):
+    codec = build("scalar", "int8", 0).fit(rows(5, 3))
+    codec.name = "int7"
+    save(codec, "scalar", saved, {})
+    assert "int7" in refused(saved)
+    save(codec, "../scalar", saved, {})
+    assert "no name of a codec module" in refused(saved)
+
+
+def test_nothing_is_left_behind_when_saving_fails(tmp_path):
+    codec = build("scalar", "int8", 0).fit(rows(5, 3))
+    with pytest.raises(TypeError):
+        save(codec, "scalar", tmp_path / "codec.safetensors", {"fact": object()})
+    assert not list(tmp_path.iterdir())
+
+
+# --- files of codes -------------------------------------------------------------------------------------------------
+
+dtypes = st.sampled_from(["u1", "i1", "u2", "f2", "f4", "f8", "i8", "?"])
+
+
+@given(rows=st.integers(1, 9), data=st.data())
+def test_codes_come_back_in_type_shape_and_value(tmp_path_factory, rows, data):
+    inner = st.lists(st.integers(1, 4), max_size=2)
+    arrays = {name: data.draw(hnp.arrays(data.draw(dtypes), (rows, *data.draw(inner)))) for name in ("bits", "scale")}
+    path = tmp_path_factory.mktemp("codes") / "codes.parquet"
+    words = [f"wörd{i}" for i in range(rows)]
+    write_codes(path, words, Codes(arrays), {"representation": "x"})
+    again, codes = read_codes(path)
+    assert again == words
+    assert codes.arrays.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert codes[name].dtype == array.dtype
+        assert codes[name].shape == array.shape
+        assert codes[name].tobytes() == array.tobytes()
+    assert codes.nbytes == sum(array.nbytes for array in arrays.values())
+
+
+def test_codes_that_are_no_contiguous_block_and_more_rows_than_a_row_group(tmp_path):
+    big = np.random.default_rng(0).integers(0, 255, (5, 1_100_000), dtype=np.uint8).T[:, ::2]
+    write_codes(tmp_path / "c.parquet", ["w"] * len(big), Codes({"bits": big}), {})
+    np.testing.assert_array_equal(read_codes(tmp_path / "c.parquet")[1]["bits"], big)
+
+
+def test_code_files_that_are_not_whole_are_refused(tmp_path):
+    path = tmp_path / "codes.parquet"
+    write_codes(path, ["a", "b"], Codes({"bits": np.arange(2, dtype=np.uint8)}), {})
+    whole = path.read_bytes()
+
+    def error():
+        with pytest.raises(UserError) as raised:
+            read_codes(path)
+        assert str(path) in str(raised.value)
+        return str(raised.value)
+
+    path.write_bytes(whole[: len(whole) // 2])
+    error()
+    path.unlink()
+    assert "no such file" in error()
+    write_parquet(path, pa.table({"word": ["a"], "vector": [1.0]}))
+    assert "holds no codes" in error()
+    layout = {"layout": json.dumps({"bits": ["|u1", []]})}
+    write_parquet(path, pa.table({"word": ["a"], "other": [1.0]}), layout)
+    assert "not the codes" in error()
+    write_parquet(path, pa.table({"word": ["a"], "bits": pa.array([b"123"], pa.binary(3))}), layout)
+    assert "not the codes" in error()
+    write_parquet(path, pa.table({"word": ["a"], "bits": ["text"]}), layout)
+    assert "not the codes" in error()
+    write_parquet(path, pa.table({"word": ["a"]}), {"layout": "{"})
+    assert "not the codes" in error()
+
+
+def test_the_columns_hold_the_packed_bytes_themselves(tmp_path):
+    import pyarrow.parquet as pq
+
+    values = np.array([[1.5, -2], [0.25, 3]], np.float32)
+    write_codes(tmp_path / "c.parquet", ["a", "b"], Codes({"values": values}), {"representation": "float32"})
+    table = pq.read_table(tmp_path / "c.parquet")
+    assert table.column_names == ["word", "values"]
+    assert table.column("values").to_pylist() == [struct.pack("<2f", *row) for row in values.tolist()]
+    assert table.schema.metadata[b"representation"] == b"float32"

@@ -1,0 +1,54 @@
+# Requires  data/embeddings/<table>.parquet.
+# Makes     results/codecs/<table>/<module>: the fitted codecs of one file of pipeline/codecs, for every seed, and the
+#           table encoded by each. One job fits a whole module: starting Python often costs more than fitting.
+
+REPRESENTATIONS = {
+    file: names for file, names in config["representations"].items() if names
+}
+
+
+PEERS = {file: names for file, names in config["peers"].items() if names}
+
+
+def long_first(wildcards):
+    """A job's priority: modules with many representations start first, so that none of them is left alone at the end."""
+    return len(REPRESENTATIONS.get(wildcards.module, []))
+
+
+rule fit:
+    input:
+        code=lambda wildcards: code(
+            "pipeline.codecs.fit", f"pipeline.codecs.{wildcards.module}"
+        ),
+        embedding="data/embeddings/{table}.parquet",
+    output:
+        directory("results/codecs/{table}/{module}"),
+    log:
+        "logs/fit/{table}/{module}.log",
+    benchmark:
+        "results/timing/fit/{table}/{module}.tsv"
+    priority: long_first
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+    params:
+        representations=lambda wildcards: REPRESENTATIONS[wildcards.module],
+        seeds=SEEDS,
+    message:
+        "Fit {wildcards.module} on {wildcards.table}"
+    shell:
+        "python -m pipeline.codecs.fit --embedding {input.embedding:q} --module {wildcards.module}"
+        " --representations {params.representations:q} --seeds {params.seeds} --output {output:q} 2>&1 | tee {log:q}"
+
+
+# The peers' dearer settings, behind `make peers`: the same work on another list.
+use rule fit as fit_peers with:
+    output:
+        directory("results/peers/codecs/{table}/{module}"),
+    log:
+        "logs/fit_peers/{table}/{module}.log",
+    benchmark:
+        "results/timing/fit_peers/{table}/{module}.tsv"
+    params:
+        representations=lambda wildcards: PEERS[wildcards.module],
+        seeds=SEEDS,
