@@ -34,7 +34,7 @@ RESERVED = {*KEYS, *BEFORE_TASKS, *AFTER_TASKS, "seeds"}
 def check_name(name: str) -> None:
     """Raises UserError for a similarity set with the name of another column of the table."""
     if name in RESERVED or name.startswith("analogy"):
-        raise UserError(f"evaluation: a similarity set cannot be called {name!r}: that is another column's name")
+        raise UserError(f"config: evaluation.similarity.{name}: that is another column's name; choose another")
 
 
 def locate(name: str, source: str) -> Path:
@@ -42,7 +42,10 @@ def locate(name: str, source: str) -> Path:
     if source != "packaged":
         return Path(source)
     if name not in PACKAGED:
-        raise UserError(f"evaluation: no packaged set {name!r}; packaged are {', '.join(PACKAGED)}; else give a path")
+        known = ", ".join(sorted(PACKAGED.keys() - {"analogy"}, reverse=True))
+        raise UserError(
+            f"config: evaluation.similarity.{name}: no packaged set of this name; there are {known}, or give a path"
+        )
     file, sha256 = PACKAGED[name]
     return packaged.path("gensim", f"gensim/test/test_data/{file}", sha256)
 
