@@ -47,4 +47,4 @@ rule all:
         "results/benchmarks.csv",
         "results/benchmarks.parquet",
         FIGURES,
-        TOKENS,
+        [TOKENS] if NEEDS_CORPUS else [],

@@ -146,6 +146,12 @@ def input_of(codec: Codec, raw: Array, unit: Array) -> Array:
     return raw if codec.lossless else unit
 
 
+def modules() -> list[str]:
+    """The codec modules: files of pipeline/codecs with a `build`, by name. None of them is imported."""
+    files = sorted((Path(__file__).parent / "codecs").glob("*.py"))
+    return [file.stem for file in files if "\ndef build(" in file.read_text(encoding="utf-8")]
+
+
 def build(module: str, name: str, seed: int) -> Codec:
     """The unfitted codec `name` of `pipeline/codecs/<module>.py`.
 

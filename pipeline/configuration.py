@@ -1,7 +1,7 @@
 """The configuration: read, and checked against its schema, with errors of one line that name the place or the key."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,21 @@ from pipeline.stage import UserError
 # JSON Schema takes 3.0 for a whole number; a stage's command line does not.
 WHOLE = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
 Validator = validators.extend(Draft202012Validator, type_checker=WHOLE)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key that stands twice in a mapping: the first would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode):
+                if key_node.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key_node.value!r} stands twice", problem_mark=key_node.start_mark
+                    )
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
 
 
 def read_user(path: str | Path) -> dict[str, Any]:
@@ -31,7 +46,7 @@ def read_user(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        found = yaml.safe_load(raw.decode())
+        found = yaml.load(raw.decode(), _Loader)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: {_position(raw[: error.start].decode())}: not UTF-8") from None
     except yaml.reader.ReaderError as error:
@@ -71,8 +86,11 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_circles(config["embeddings"])
     if not any(config["representations"].values()):
         raise UserError("config: representations: every list is empty, so there is nothing to measure")
+    modules = codec.modules()
     for section in ("representations", "peers"):
         for module, names in config[section].items():
+            if module not in modules:
+                raise UserError(f"config: {section}: unknown key {module!r}; {_hint(module, modules)}")
             for name in names:
                 _check_representation(section, module, name)
 
@@ -104,6 +122,12 @@ def parts(table: str) -> list[str]:
     return found
 
 
+def _hint(unknown: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(unknown, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
+
+
 def _explain(error: ValidationError) -> str:
     schema: Any = error.schema
     instance: Any = error.instance
@@ -112,9 +136,7 @@ def _explain(error: ValidationError) -> str:
     place = f"config: {where}: " if where else "config: "
     if error.validator == "additionalProperties":
         unknown = next(str(key) for key in instance if key not in schema["properties"])
-        near = difflib.get_close_matches(unknown, schema["properties"], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(schema['properties'])}"
-        return f"{place}unknown key {unknown!r}; {hint}"
+        return f"{place}unknown key {unknown!r}; {_hint(unknown, schema['properties'])}"
     if error.validator == "required":
         missing = next(key for key in wanted if key not in instance)
         return f"{place}key {missing!r} is missing"

@@ -58,8 +58,7 @@ def atomic_file(target: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
+        _flush(temporary)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -72,13 +71,26 @@ def atomic_directory(target: str | Path) -> Iterator[Path]:
     _prepare(target)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", suffix=".part", dir=target.parent))
     temporary.chmod(0o755)
+    aside = temporary.with_name(temporary.name.removesuffix(".part") + "-old.part")
     try:
         yield temporary
+        for written in temporary.rglob("*"):
+            _flush(written)
         if target.exists():
-            shutil.rmtree(target)
+            os.replace(target, aside)
         os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file's bytes, or a directory's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(target: str | Path, value: Any) -> None:
@@ -240,7 +252,12 @@ def write_embedding(target: str | Path, table: EmbeddingTable) -> None:
 def read_embedding(source: str | Path) -> EmbeddingTable:
     """Raises UserError, naming the file and row, for anything that is not a usable embedding table."""
     table = read_parquet(source, ["word", "vector"])
-    column = table.column("vector").combine_chunks()
+    words, column = table.column("word").combine_chunks(), table.column("vector").combine_chunks()
+    if not pa.types.is_string(words.type) and not pa.types.is_large_string(words.type):
+        raise UserError(f"{source}: column 'word' is {words.type}, not string")
+    for name, values in (("word", words), ("vector", column)):
+        if values.null_count:
+            raise UserError(f"{source}: row {values.is_null().index(True).as_py()} has no {name}")
     if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
         raise UserError(f"{source}: column 'vector' is {column.type}, not fixed_size_list<float32>")
     vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size)

@@ -5,7 +5,8 @@ What is one document:
 - txt: a line (`document: "line"`, the default), a paragraph (lines up to a blank one) or the whole file;
 - jsonl: a line, its text in the field `text_field`;
 - Parquet: a row, its text in the column `text_field`.
-An identifier is the path as given and the line or row: `texts/a.txt:12`.
+An identifier is the path as given and the line or row: `texts/a.txt:12`. `on_error: skip` leaves out the rest of a
+damaged file, and says so.
 """
 
 import json
@@ -19,7 +20,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from pipeline import stage, store
-from pipeline.corpus.source import Document
+from pipeline.corpus.source import ON_ERROR, Document, Skipped
 from pipeline.stage import UserError
 
 FORMATS = (".txt", ".jsonl", ".parquet")
@@ -36,6 +37,7 @@ class Source:
     paths: str | list[str]
     document: str = "line"
     text_field: str = "text"
+    on_error: str = "fatal"
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("paths",)
 
@@ -45,6 +47,8 @@ class Source:
             raise UserError(f"corpus source 'files': paths must be a path or a list of paths, not {self.paths!r}")
         if self.document not in UNITS:
             raise UserError(f"corpus source 'files': document is {self.document!r}; known are {', '.join(UNITS)}")
+        if self.on_error not in ON_ERROR:
+            raise UserError(f"corpus source 'files': on_error is {self.on_error!r}; known are {', '.join(ON_ERROR)}")
         if not isinstance(self.text_field, str):
             raise UserError(f"corpus source 'files': text_field must be a string, not {self.text_field!r}")
 
@@ -66,15 +70,22 @@ class Source:
             _format(path)
         return sorted(found)
 
-    def __iter__(self) -> Iterator[Document]:
+    def __iter__(self) -> Iterator[Document | Skipped]:
         for path in self.files():
-            kind = _format(path)
-            if kind == ".parquet":
-                yield from _parquet(path, self.text_field)
-            elif kind == ".jsonl":
-                yield from _jsonl(path, self.text_field)
-            else:
-                yield from _txt(path, self.document)
+            try:
+                yield from self._documents(path)
+            except UserError as error:
+                if self.on_error == "fatal":
+                    raise
+                yield Skipped(str(path), str(error))
+
+    def _documents(self, path: Path) -> Iterator[Document]:
+        kind = _format(path)
+        if kind == ".parquet":
+            return _parquet(path, self.text_field)
+        if kind == ".jsonl":
+            return _jsonl(path, self.text_field)
+        return _txt(path, self.document)
 
     def facts(self) -> dict[str, str]:
         """Names and digests of the files; their licence is their owner's affair."""

@@ -79,6 +79,8 @@ class Truth:
     queries: Array  # positions among the test rows
     near_all: Array  # [q, 10], rows of the table
     near_unseen: Array  # [q, 10], positions among the test rows
+    validation_rows: Array  # rows of the table: the queries by which choices are made
+    near_validation: Array  # [v, 10], rows of the table
 
     @property
     def query_rows(self) -> Array:
@@ -103,21 +105,32 @@ Compare = Callable[[Array, Array | None], Array]
 
 
 def find_truth(unit: Array, seed: int, queries: int) -> Truth:
-    """The seed's split, up to `queries` of its test rows, and their ten nearest neighbours by cosine."""
+    """The seed's split, up to `queries` of its test rows and a fifth as many validation rows, and their ten nearest
+    neighbours by cosine."""
     parts = split(len(unit), seed)
     picked = retrieval.pick_queries(parts.test, queries, seed)
     rows = parts.test[picked]
+    checked = parts.validation[retrieval.pick_queries(parts.validation, max(1, queries // 5), seed)]
+    among_all = exhaustive.inner_product(unit)
     return Truth(
         parts,
         picked,
-        retrieval.neighbours(exhaustive.inner_product(unit), unit[rows], rows),
+        retrieval.neighbours(among_all, unit[rows], rows),
         retrieval.neighbours(exhaustive.inner_product(unit[parts.test]), unit[rows], picked),
+        checked,
+        retrieval.neighbours(among_all, unit[checked], checked),
     )
 
 
 def read_tasks(benchmarks: Path, table: EmbeddingTable, name: str) -> WordTasks:
-    """The covered part of every set. One that is too little covered for a number leaves its cells empty: a warning."""
-    rows = table.rows()
+    """The covered part of every set. One that is too little covered for a number leaves its cells empty: a warning.
+
+    The sets' words are lower-case. A table that writes "Paris" has "paris" too: the first row of that spelling.
+    """
+    rows: dict[str, int] = {}
+    for row, word in enumerate(table.words):
+        rows.setdefault(word.lower(), row)
+    rows |= table.rows()
     pairs = {
         path.stem: similarity.covered(read_parquet(path, ["word1", "word2", "score"]), rows)
         for path in sorted((benchmarks / "similarity").glob("*.parquet"))
@@ -128,7 +141,8 @@ def read_tasks(benchmarks: Path, table: EmbeddingTable, name: str) -> WordTasks:
             few, all_ = len(found.scores), found.total
             stage.log.warning("%s: %d of %d pairs of %s are covered; its cells stay empty", name, few, all_, task)
     if not len(questions.answers):
-        stage.log.warning("%s: 0 of %d analogy questions are covered", name, sum(questions.totals))
+        all_ = sum(questions.totals)
+        stage.log.warning("%s: 0 of %d analogy questions are covered; their cells stay empty", name, all_)
     return WordTasks(pairs, questions)
 
 
@@ -171,13 +185,17 @@ def fidelity_measurements(
 
 
 def search_measurements(
-    whole: Search, unseen: Search, queries: Array, truth: Truth, timed: Search | None
+    whole: Search, unseen: Search, unit: Array, truth: Truth, timed: Search | None
 ) -> Iterator[Measurement]:
-    """Both recalls of one search rule, and the speed of `timed`. `queries`: the query rows' float vectors."""
+    """The recalls of one search rule, and the speed of `timed`. `unit`: all float rows, the queries among them."""
+    queries = unit[truth.query_rows]
     found = retrieval.neighbours(whole, queries, truth.query_rows)
     yield Measurement("knn10_overlap", mean(retrieval.overlaps(found, truth.near_all)), len(queries))
     found = retrieval.neighbours(unseen, queries, truth.queries)
     yield Measurement("knn10_overlap_unseen", mean(retrieval.overlaps(found, truth.near_unseen)), len(queries))
+    rows = truth.validation_rows
+    found = retrieval.neighbours(whole, unit[rows], rows)
+    yield Measurement("knn10_overlap_validation", mean(retrieval.overlaps(found, truth.near_validation)), len(rows))
     if timed is None:
         return
     few = queries[:SPEED_QUERIES]
@@ -208,7 +226,7 @@ def measure_codec(
     x = input_of(codec, table.vectors, unit)
     codec.encode(x[:1])  # what is loaded on first use is not the codec's speed
     codes, encode_rate = speed.timed(lambda: codec.encode(x), len(x))
-    queries, test = unit[truth.query_rows], truth.split.test
+    test = truth.split.test
     fitted = np.isin(tasks.rows(), truth.split.fit).mean() if codec.learns and len(tasks.rows()) else 0.0
     common = [
         plain("vectors", len(x)),
@@ -225,12 +243,12 @@ def measure_codec(
         common += fidelity_measurements(x, decoded, decoded_unit, unit, truth, seed)
         whole, unseen = (exhaustive.inner_product(part) for part in (decoded_unit, decoded_unit[test]))
         rules["decoded"] = [
-            *search_measurements(whole, unseen, queries, truth, whole),
+            *search_measurements(whole, unseen, unit, truth, whole),
             *word_tasks("decoded", _by_inner_product(decoded_unit)),
         ]
     if isinstance(codec, Searchable):
         for rule in codec.searches:
-            rules[rule] = list(_rule_measurements(codec, rule, codes, queries, truth))
+            rules[rule] = list(_rule_measurements(codec, rule, codes, unit, truth))
     if isinstance(codec, Comparable):
         for rule in codec.compares:
             rules[rule] += word_tasks(rule, _by_codes(codec, rule, codes))
@@ -239,9 +257,7 @@ def measure_codec(
             yield rule, measurement
 
 
-def _rule_measurements(
-    codec: Searchable, rule: str, codes: Codes, queries: Array, truth: Truth
-) -> Iterator[Measurement]:
+def _rule_measurements(codec: Searchable, rule: str, codes: Codes, unit: Array, truth: Truth) -> Iterator[Measurement]:
     whole = codec.searcher(rule, codes)
     # A peer's ranks may be found by our search; its speed may not.
     timed = None if getattr(codec, "search_is_ours", False) else whole
@@ -251,7 +267,7 @@ def _rule_measurements(
         # speed that is reported is that of its own scan.
         decoded = codec.decode(codes)  # type: ignore[attr-defined]
         whole, unseen = exhaustive.euclidean(decoded), exhaustive.euclidean(decoded[truth.split.test])
-    yield from search_measurements(whole, unseen, queries, truth, timed)
+    yield from search_measurements(whole, unseen, unit, truth, timed)
 
 
 def _by_inner_product(unit: Array) -> Compare:

@@ -114,14 +114,21 @@ def pooled(*names: str) -> Measure:
 
 
 def best(rows: Mapping[Row, Metrics], measure: Measure) -> dict[str, tuple[Row, Score]]:
-    """For each representation the row, that is the search rule, that scores highest; the first of equals."""
+    """For each representation the score of one row: of its search rules the one of highest recall on validation rows.
+
+    So the choice does not read what is drawn. Of equal rules, and of rules without that recall, the first is taken.
+    """
+    recall = metric("knn10_overlap_validation")
     chosen: dict[str, tuple[Row, Score]] = {}
+    highest: dict[str, float] = {}
     for row, metrics in rows.items():
         score = measure(metrics)
         if score is None:
             continue
-        if row.representation not in chosen or score.value > chosen[row.representation][1].value:
-            chosen[row.representation] = (row, score)
+        checked = recall(metrics)
+        value = checked.value if checked else -1.0
+        if row.representation not in chosen or value > highest[row.representation]:
+            chosen[row.representation], highest[row.representation] = (row, score), value
     return chosen
 
 

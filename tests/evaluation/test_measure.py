@@ -23,7 +23,7 @@ from pipeline.store import EmbeddingTable, read_parquet, unit_rows, write_embedd
 ROWS, DIMS, SEEDS = 150, 12, (0, 1)
 COST = ("vectors", "dims", "fitted_share", "bytes_per_vector", "shared_bytes", "compression_ratio")
 FIDELITY = ("relative_mse", "cosine", "exact_values", "identity_top1", "distance_mape")
-SEARCH = ("knn10_overlap", "knn10_overlap_unseen", "queries_per_s")
+SEARCH = ("knn10_overlap", "knn10_overlap_unseen", "knn10_overlap_validation", "queries_per_s")
 WORDS = ("own", "analogy_semantic", "analogy_semantic_3cosmul", "analogy_syntactic", "analogy_syntactic_3cosmul")
 MODULES = {
     "floats": ["float32", "float16", "truncate_4"],
@@ -184,10 +184,11 @@ def test_unseen_recall_searches_test_rows_only(table):
     found = {
         one.metric: one.estimate.value
         for one in measure.search_measurements(
-            search(learned), search(learned[truth.split.test]), unit[truth.query_rows], truth, search(learned)
+            search(learned), search(learned[truth.split.test]), unit, truth, search(learned)
         )
     }
     assert found["knn10_overlap"] > 0.6
+    assert found["knn10_overlap_validation"] > 0.6
     assert found["knn10_overlap_unseen"] < 0.55  # ten of 29 by chance
 
 
@@ -201,6 +202,12 @@ def test_truth_is_by_cosine_and_never_the_query(table):
         cosines[query] = -2
         np.testing.assert_array_equal(near, np.argsort(-cosines)[:10])
         np.testing.assert_array_equal(unseen, np.argsort(-cosines[test])[:10])
+    assert len(truth.validation_rows) == 1  # a fifth of 7
+    assert set(find_truth(unit, 3, 30).validation_rows) <= set(split(ROWS, 3).validation)
+    for query, near in zip(truth.validation_rows, truth.near_validation, strict=True):
+        cosines = unit.astype(float) @ unit[query]
+        cosines[query] = -2
+        np.testing.assert_array_equal(near, np.argsort(-cosines)[:10])
 
 
 def test_similarity_and_its_coverage(table, measured, values, pairs):
@@ -249,11 +256,10 @@ def test_faiss_s_own_scan_and_its_shortcut_agree(table):
     truth = find_truth(unit, 0, 30)
     codec = build("faiss_peers", "faiss:SQ4", 0).fit(unit[truth.split.fit])
     codes = codec.encode(unit)
-    queries = unit[truth.query_rows]
-    short = list(measure._rule_measurements(codec, "native", codes, queries, truth))
+    short = list(measure._rule_measurements(codec, "native", codes, unit, truth))
     plain = SimpleNamespace(searcher=codec.searcher)  # does not say that it is Euclidean
-    whole = list(measure._rule_measurements(plain, "native", codes, queries, truth))
-    assert [one.estimate for one in short[:2]] == [one.estimate for one in whole[:2]]
+    whole = list(measure._rule_measurements(plain, "native", codes, unit, truth))
+    assert [one.estimate for one in short[:3]] == [one.estimate for one in whole[:3]]
     assert short[0].estimate.value < 1
 
 

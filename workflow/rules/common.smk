@@ -4,15 +4,17 @@ import fcntl
 import json
 import os
 import sys
+from glob import glob
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
 from pipeline import configuration, dependencies
+from pipeline.corpus import source as corpus_source
 from pipeline.corpus.source import SOURCES as CORPUS_SOURCES
 from pipeline.embeddings.source import SOURCES as EMBEDDING_SOURCES
-from pipeline.embeddings.source import check_name
+from pipeline.embeddings.source import check_name, check_options
 from pipeline.evaluation import sets
 from pipeline.stage import UserError
 
@@ -29,13 +31,38 @@ def checked(config):
         configuration.check(config, yaml.safe_load(schema.read_text(encoding="utf-8")))
         for name, embedding in config["embeddings"].items():
             check_name(name, embedding["source"], embedding.get("options", {}))
+            check_options(embedding["source"], embedding.get("options", {}))
+            for path in embedding_files(embedding.get("options", {})):
+                check_file(f"embeddings.{name}.options", path)
+        corpus_source.open_source(
+            config["corpus"]["source"], config["corpus"]["options"]
+        )
         for name, source in config["evaluation"]["similarity"].items():
             sets.check_name(name)
-            if source == "packaged":
-                sets.locate(name, source)
+            if source is not None:
+                check_file(f"evaluation.similarity.{name}", sets.locate(name, source))
+        analogy = config["evaluation"]["analogy"]
+        check_file("evaluation.analogy", sets.locate("analogy", analogy))
     except UserError as error:
         sys.exit(f"error: {error}")
     return config
+
+
+def embedding_files(options):
+    """The files of its own that an embedding is read from."""
+    found = [
+        path
+        for key in ("path", "words", "tokenizer")
+        if isinstance(options.get(key), str)
+        for path in sorted(glob(options[key], recursive=True)) or [options[key]]
+    ]
+    model = options.get("model")
+    return found + [model] * (isinstance(model, str) and Path(model).is_dir())
+
+
+def check_file(key, path):
+    if not Path(path).exists():
+        raise UserError(f"config: {key}: {path}: no such file")
 
 
 def code(*modules):
@@ -53,6 +80,14 @@ config = checked(config)
 EMBEDDINGS = config["embeddings"]
 TABLES = config["tables"]
 SEEDS = config["evaluation"]["seeds"]
+# Whether some table that is measured is asked for the words of the corpus, or trained on it: a run on ready vectors alone
+# leaves the text out.
+NEEDS_CORPUS = any(
+    EMBEDDINGS[part].get("vocabulary", "corpus") == "corpus"
+    or EMBEDDINGS[part]["source"] == "fasttext_train"
+    for table in TABLES
+    for part in configuration.parts(table)
+)
 
 
 wildcard_constraints:

@@ -1,12 +1,11 @@
 # Requires  the corpus source of the config, and data/benchmarks/words.txt.
-# Makes     data/benchmarks (the evaluation sets as tables), data/corpus/documents (text in shards),
-#           data/corpus/tokenizer.json, data/corpus/tokens (the same shards as token numbers),
-#           data/corpus/vocabulary.parquet (words with counts, the evaluation sets' words first).
-
-from glob import glob
+# Makes     data/benchmarks (the evaluation sets as tables), data/corpus/parts/<part> (text in shards, each part read by a
+#           job of its own), data/corpus/documents (the shards of all parts, linked), data/corpus/tokenizer.json,
+#           data/corpus/tokens (the same shards as token numbers), data/corpus/vocabulary.parquet (words with counts,
+#           the evaluation sets' words first).
 
 TOKENS = "data/corpus/tokens"
-
+PARTS = config["corpus"]["parts"]
 
 # A set whose value is null is left out.
 SIMILARITY = {
@@ -56,16 +55,19 @@ rule benchmark_sets:
         " --output {output} 2>&1 | tee {log}"
 
 
-rule documents:
+rule documents_part:
     input:
         code("pipeline.corpus.documents", CORPUS_SOURCES[config["corpus"]["source"]]),
         corpus_files(),
     output:
-        directory("data/corpus/documents"),
+        directory("data/corpus/parts/{part}"),
     log:
-        "logs/documents.log",
+        "logs/documents/{part}.log",
     benchmark:
-        "results/timing/documents.tsv"
+        "results/timing/documents/{part}.tsv"
+    wildcard_constraints:
+        part=r"\d+",
+    # Shards that are whole are kept: the next attempt goes on behind them.
     retries: 2 if config["corpus"]["source"] == "huggingface" else 0
     threads: 1
     resources:
@@ -74,11 +76,34 @@ rule documents:
         source=config["corpus"]["source"],
         options=as_json(config["corpus"]["options"]),
         shard_bytes=config["corpus"]["shard_bytes"],
+        parts=PARTS,
     message:
-        "Corpus: documents from {params.source}"
+        "Corpus: documents from {params.source}, part {wildcards.part} of {params.parts}"
     shell:
         "python -m pipeline.corpus.documents --source {params.source} --options {params.options:q}"
-        " --shard-bytes {params.shard_bytes} --output {output} 2>&1 | tee {log}"
+        " --shard-bytes {params.shard_bytes} --part {wildcards.part} --parts {params.parts}"
+        " --output {output} 2>&1 | tee {log}"
+
+
+rule documents:
+    input:
+        code("pipeline.corpus.join"),
+        parts=expand("data/corpus/parts/{part}", part=range(PARTS)),
+    output:
+        directory("data/corpus/documents"),
+    log:
+        "logs/documents.log",
+    benchmark:
+        "results/timing/documents.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        parts=PARTS,
+    message:
+        "Corpus: the shards of {params.parts} part(s)"
+    shell:
+        "python -m pipeline.corpus.join --parts {input.parts} --output {output} 2>&1 | tee {log}"
 
 
 rule tokenizer:

@@ -6,13 +6,12 @@ def embedding_inputs(wildcards):
     """The tables and files that an embedding is read from or kept within."""
     given = EMBEDDINGS[wildcards.embedding]
     found = []
+    if given["source"] == "fasttext_train":
+        found += ["data/corpus/documents", "data/corpus/tokenizer.json"]
     if within := given.get("within"):
         found.append(f"data/embeddings/{within}.parquet")
     options = given.get("options", {})
-    if path := options.get("path"):
-        found.append(path)
-    if Path(options.get("model", "")).is_dir() and options.get("model"):
-        found.append(options["model"])
+    found += [str(path) for path in embedding_files(options)]
     if given.get("vocabulary", "corpus") == "corpus":
         found.append("data/corpus/vocabulary.parquet")
     return found
