@@ -169,7 +169,7 @@ def test_a_user_configuration_is_laid_over_the_shipped_one(tree: Path) -> None:
         "# nothing\n": None,
         "device: tpu\n": "error: config: device: 'tpu' is not one of auto, cpu, cuda",
         "device: {cpu\n": "error: config/user.yaml: line 2, column 1: expected ',' or '}', but got '<stream end>'",
-        "embeddings: {ada: {source: spacy_md}}\n": "error: embedding name 'ada' is reserved for source 'word2vec_text'",
+        "embeddings: {ada: {source: spacy_md}}\n": "error: embedding name 'ada' is reserved for source 'openai'",
         "evaluation: {similarity: {cosine: a}}\n": "error: config: evaluation.similarity.cosine: that is another",
         "evaluation: {similarity: {men: packaged}}\n": "error: config: evaluation.similarity.men: no packaged set",
     }.items():

@@ -1,9 +1,10 @@
 """Write one named embedding table.
 
-Takes:  a source (spacy_md, sentence_transformers, word2vec_text) with its options, and the words that are wanted
+Takes:  a source by name with its options (pipeline/embeddings/source.py has them all), and the words that are wanted
         (Parquet `word: string, count: int64, always: bool`, in order of priority; without it, all words the source has)
 Makes:  Parquet `word: string, vector: fixed_size_list<float32>[d]`, raw values of the source, its facts in the schema
 
+`--dry-run` prints what the source would be asked for (and what an endpoint would be paid) and does nothing.
 `--within` keeps only the words that other embedding tables have too, so that tables can be compared word for word.
 """
 
@@ -31,6 +32,18 @@ def embedding_table(
     return EmbeddingTable(table.words, table.vectors, {"name": name, **table.facts})
 
 
+def plan(name: str, source: str, options: dict[str, Any], vocabulary: Vocabulary | None) -> str:
+    """What the source would be asked for, in a line: its own `plan`, where it has one, else the number of words.
+
+    Raises UserError for a name that is not what the table is, an unknown source, and as the source's `plan` does.
+    """
+    sources.check_name(name, source, options)
+    module = sources.module(source)
+    if hasattr(module, "plan"):
+        return f"{name}: {module.plan(vocabulary, options)}"
+    return f"{name}: {'all' if vocabulary is None else len(vocabulary.words)} words are asked of source {source}"
+
+
 def wanted(path: str | None, within_paths: Collection[str]) -> Vocabulary | None:
     """The vocabulary at `path` as far as all the embedding tables `within_paths` have its words; None for no path.
 
@@ -56,10 +69,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--vocabulary", help="Parquet of the words wanted; without it, all words the source has")
     parser.add_argument("--within", nargs="+", default=[], metavar="TABLE", help="embedding tables to stay within")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; only sentence_transformers computes")
-    parser.add_argument("--output", required=True, help="Parquet file to write")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be asked for; send and write nothing")
+    parser.add_argument("--output", help="Parquet file to write; required but for --dry-run")
     args = parser.parse_args(argv)
+    if not args.output and not args.dry_run:
+        parser.error("the following arguments are required: --output")
     options = stage.options(args.options)
-    table = embedding_table(args.name, args.source, options, wanted(args.vocabulary, args.within), args.device)
+    vocabulary = wanted(args.vocabulary, args.within)
+    if args.dry_run:
+        print(plan(args.name, args.source, options, vocabulary))
+        return
+    table = embedding_table(args.name, args.source, options, vocabulary, args.device)
     if args.vocabulary:
         table.facts["vocabulary"] = digest(args.vocabulary)
     write_embedding(args.output, table)

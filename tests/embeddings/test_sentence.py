@@ -36,6 +36,27 @@ def test_words_of_equal_tokens_are_one_row(table):
     assert table.facts["words_dropped_equal_tokens"] == "1"
 
 
+def test_a_template_is_what_the_model_is_given(table):
+    found = sentence.read(Vocabulary(WORDS), {"template": "the word {word}"}, "cpu")
+    model = sentence.load(sentence.packaged_model(), "cpu")
+    alone = np.stack([model.encode(f"the word {word}", show_progress_bar=False) for word in found.words])
+    np.testing.assert_allclose(found.vectors, alone, rtol=0, atol=1e-6)
+    assert found.words == WORDS[:-1]
+    assert (found.facts["template"], table.facts["template"]) == ("the word {word}", "{word}")
+
+
+def test_equal_tokens_are_those_of_the_text_in_its_template():
+    assert sentence.read(Vocabulary(["a", "b"]), {}).words == ["a", "b"]
+    # anything without a blank and longer than 100 characters is one unknown token
+    assert sentence.read(Vocabulary(["a", "b"]), {"template": "x" * 101 + "{word}"}).words == ["a"]
+
+
+@pytest.mark.parametrize("template", ["the word", "{word} {word}", "{word} {x}", 3])
+def test_a_bad_template_is_refused(template):
+    with pytest.raises(UserError, match="sentence_transformers: template"):
+        sentence.read(Vocabulary(["tiger"]), {"template": template})
+
+
 def test_facts_say_what_it_is(table):
     assert table.facts["model"] == "all-MiniLM-L6-v2"
     assert sentence.SHA256["model.safetensors"] in table.facts["digests"]

@@ -15,6 +15,8 @@ from pipeline.stage import UserError
         ("minilm", "sentence_transformers"),
         ("fasttext", "word2vec_text"),
         ("ada", "word2vec_text"),
+        ("fasttext", "fasttext_binary"),
+        ("ada", "npy"),
         ("mine-2.0_b", "spacy_md"),
     ],
 )
@@ -37,6 +39,12 @@ def test_a_reserved_name_is_refused_for_another_source(name, origin):
         source.check_name(name, origin, {})
 
 
+def test_ada_is_one_model_only():
+    source.check_name("ada", "openai", {"model": "text-embedding-ada-002"})
+    with pytest.raises(UserError, match="'ada' is reserved for the model 'text-embedding-ada-002', not 'other'"):
+        source.check_name("ada", "openai", {"model": "other"})
+
+
 def test_minilm_is_the_packaged_model_only():
     with pytest.raises(UserError, match="'minilm' is reserved for the packaged model"):
         source.check_name("minilm", "sentence_transformers", {"model": "other"})
@@ -49,7 +57,7 @@ def test_names_that_cannot_be_file_names_or_parts_are_refused(name):
 
 
 def test_an_unknown_source_is_named_with_the_known_ones():
-    with pytest.raises(UserError, match="'glove'; known are sentence_transformers, spacy_md, word2vec_text"):
+    with pytest.raises(UserError, match=r"'glove'; known are fasttext_binary, .*, word2vec_text"):
         source.read("glove", None, {})
 
 

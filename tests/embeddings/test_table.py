@@ -1,11 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pipeline import stage
-from pipeline.embeddings.table import embedding_table, main, wanted
+from pipeline.embeddings.table import embedding_table, main, plan, wanted
 from pipeline.embeddings.vocabulary import Vocabulary
 from pipeline.stage import UserError
 from pipeline.store import EmbeddingTable, digest, read_embedding, write_embedding, write_parquet
@@ -81,3 +82,26 @@ def test_within_needs_a_vocabulary_and_a_common_word(tmp_path, vocabulary):
         wanted(None, [path])
     with pytest.raises(UserError, match=f"{path}: has no word of {vocabulary}"):
         wanted(vocabulary, [path])
+
+
+def test_a_dry_run_counts_the_words_and_writes_nothing(tmp_path, vocabulary, capsys):
+    argv = ["--name", "spacy_md", "--source", "spacy_md", "--dry-run"]
+    output = ["--output", str(tmp_path / "spacy_md.parquet")]
+    assert stage.run(main, [*argv, "--vocabulary", vocabulary, *output]) == 0
+    assert capsys.readouterr().out == "spacy_md: 4 words are asked of source spacy_md\n"
+    assert stage.run(main, argv) == 0
+    assert capsys.readouterr().out == "spacy_md: all words are asked of source spacy_md\n"
+    assert list(tmp_path.iterdir()) == [Path(vocabulary)]
+
+
+def test_a_dry_run_refuses_names_and_sources_as_a_run_does():
+    with pytest.raises(UserError, match="'fasttext' is reserved"):
+        plan("fasttext", "spacy_md", {}, None)
+    with pytest.raises(UserError, match="unknown embedding source 'glove'; known are"):
+        plan("mine", "glove", {}, None)
+
+
+def test_an_output_is_required_but_for_a_dry_run(capsys):
+    with pytest.raises(SystemExit):
+        main(["--name", "spacy_md", "--source", "spacy_md"])
+    assert "the following arguments are required: --output" in capsys.readouterr().err
