@@ -8,7 +8,6 @@ Takes   a directory of document shards and tokenizer.json.
 Makes   a CSV: what, size (mebibytes of UTF-8 text), unit, ours, peer, peer_value, ratio (above 1: ours is faster).
 """
 
-import csv
 import os
 import statistics
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from performance.measurement import write_rows
 from pipeline import stage, store
 from pipeline.corpus.documents import read_texts, write_documents
 from pipeline.corpus.source import Document
@@ -26,8 +26,6 @@ from pipeline.corpus.tokens import write_tokens
 from pipeline.stage import UserError
 
 PEER_BATCH = 256  # texts in a call; with 64 the peer was slower
-
-COLUMNS = ("what", "size", "unit", "ours", "peer", "peer_value", "ratio")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -84,11 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.runs < 1 or arguments.workers < 1:
         raise UserError("--runs and --workers must be at least 1")
     row = measure(arguments.documents, arguments.tokenizer, arguments.workers, arguments.mebibytes, arguments.runs)
-    with store.atomic_file(arguments.output) as path, open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        table.writerow(row)
-    stage.log.info("%s: %s against %s tokens/s, ratio %s", row["what"], row["ours"], row["peer_value"], row["ratio"])
+    write_rows(arguments.output, [row])
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def options(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"options are not JSON ({error.msg} at character {error.pos}): {text}") from None
+        raise UserError(f"options are not JSON ({error.msg} at character {error.pos})") from None
     if not isinstance(value, dict):
-        raise UserError(f"options must be a JSON object, not {type(value).__name__}: {text}")
+        raise UserError(f"options must be a JSON object, not {type(value).__name__}")
     return value
 
 

@@ -191,6 +191,9 @@ def shard_name(number: int) -> str:
 # --- embedding tables ----------------------------------------------------------------------------------------------
 
 
+CHECKED_ROWS = 4096
+
+
 @dataclass(frozen=True)
 class EmbeddingTable:
     """Named rows: `words` [n] and `vectors` float32 [n, d], exactly as the source holds them, and where they are from.
@@ -225,10 +228,14 @@ def check_embedding(table: EmbeddingTable, name: str) -> EmbeddingTable:
             raise UserError(f"{name}: row {row} has an empty word")
         if (first := seen.setdefault(word, row)) != row:
             raise UserError(f"{name}: the word {word!r} stands twice, in rows {first} and {row}")
-    if len(bad := np.flatnonzero(~np.isfinite(table.vectors).all(axis=1))):
-        raise UserError(f"{name}: row {bad[0]} ({table.words[bad[0]]!r}) holds NaN or infinity")
-    if len(zero := np.flatnonzero(~table.vectors.any(axis=1))):
-        raise UserError(f"{name}: row {zero[0]} ({table.words[zero[0]]!r}) is a zero vector")
+    for start in range(0, len(table.words), CHECKED_ROWS):  # a block at a time: no copy of a large table
+        block = table.vectors[start : start + CHECKED_ROWS]
+        if len(bad := np.flatnonzero(~np.isfinite(block).all(axis=1))):
+            row = start + int(bad[0])
+            raise UserError(f"{name}: row {row} ({table.words[row]!r}) holds NaN or infinity")
+        if len(zero := np.flatnonzero(~block.any(axis=1))):
+            row = start + int(zero[0])
+            raise UserError(f"{name}: row {row} ({table.words[row]!r}) is a zero vector")
     return table
 
 

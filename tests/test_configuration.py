@@ -184,6 +184,7 @@ def test_a_user_file_is_read(tmp_path: Path) -> None:
         (b"# \xc3\xbc\nab: \x00\n", "line 2, column 5: special characters are not allowed"),
         (b"device: 2020-13-01\n", "month must be in 1..12"),
         (b"[" * 5000, "maximum recursion depth exceeded"),
+        (b"tokens: {}\ndevice: cpu\ntokens: {}\n", "line 3, column 1: the key 'tokens' stands twice"),
         (b"- device\n", "must hold `key: value` lines, not a list"),
         (b"cpu\n", "must hold `key: value` lines, not a str"),
     ],

@@ -306,3 +306,24 @@ def test_what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not(
         path.write_text("whole")
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == [f".table.{os.getppid()}.abcd.part", f".table.{os.getppid()}.part", "table"]
+
+
+def test_an_embedding_without_a_word_or_vector_is_named_by_its_row(tmp_path):
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(4, np.float32)), 2)
+    missing = pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))
+    for words, column, message in (
+        (["a", None], vectors, "row 1 has no word"),
+        (["a", "b"], missing, "row 1 has no vector"),
+        ([1, 2], vectors, "column 'word' is int64, not string"),
+    ):
+        pq.write_table(pa.table({"word": words, "vector": column}), tmp_path / "table.parquet")
+        with pytest.raises(UserError, match=rf"table\.parquet: {message}"):
+            store.read_embedding(tmp_path / "table.parquet")
+
+
+def test_a_directory_is_replaced_whole(tmp_path):
+    for text in ("old", "new"):
+        with store.atomic_directory(tmp_path / "table") as folder:
+            (folder / text).write_text(text)
+            assert not (tmp_path / "table/new").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["table", "new"]

@@ -1,8 +1,8 @@
 """Source `word2vec_text`: any file in word2vec's text format, such as fastText's and word2vec's `.vec`, GloVe's `.txt`.
 
 One word and its d values a line, separated by spaces, optionally after a header line "n d"; without one, d is what the
-first line has. Plain or .gz. The file is streamed and only the values of the wanted words are kept, so 2 million x 300
-values need not fit in memory; the file's words do.
+first line has. Plain, .gz, or .zip with one file in it. The file is streamed and only the values of the wanted words
+are kept, so 2 million x 300 values need not fit in memory.
 
 Which row is a word's: the one with exactly this word, else the first (these files are sorted by frequency) whose
 lower-case form it is, so that "paris" finds "Paris". A row that is itself asked for is never lent.
@@ -13,89 +13,97 @@ that they are finite numbers, and not all zero. At the end: that there are as ma
 A word of several parts ("New York") looks like a row with too many values, the first of them damaged ("of x 2 3"). So
 it is refused unless option `spaces_in_words: true` says that the file has such words, as some of GloVe's do. The values
 are then split off from the right, and only a word that ends in a number, NaN or infinity counts as a value too many.
+
+Blocks of lines are parsed at once, several side by side (`text_blocks`); a block with anything unusual in it is parsed
+line by line here, which knows every way to write a row, and what is wrong in which line.
 """
 
-import gzip
-import json
-import logging
+import os
 import re
-import zlib
-from array import array
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.embeddings import file_source, text_blocks
+from pipeline.embeddings.file_source import FileOptions
+from pipeline.embeddings.in_order import in_order
+from pipeline.embeddings.opened import opened
+from pipeline.embeddings.selection import Block, select
+from pipeline.embeddings.text_blocks import Lines
 from pipeline.embeddings.vocabulary import Vocabulary
-from pipeline.stage import UserError, check_keys, progress
-from pipeline.store import Array, EmbeddingTable, digest, versions
+from pipeline.embeddings.word2vec_header import parse_header
+from pipeline.stage import UserError, progress
+from pipeline.store import Array, EmbeddingTable
 
+WHAT = "embedding source word2vec_text"
 ENDS_IN_NUMBER = re.compile(rb"\s[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)$", re.IGNORECASE)
-HEADER_DIGITS = 12  # more is no file's size
-
-log = logging.getLogger("pipeline")
+WORKERS = 2  # unpacking, hashing and choosing take the caller's thread, which keeps no more of them busy
 
 
-class Row(NamedTuple):
-    """A line that holds a row: its number (from 1), its word, and its values float32 [d]."""
+class Parsed(NamedTuple):
+    """The rows of some lines up to the first fault among them, and that fault."""
 
-    line: int
-    word: str
-    vector: Array
+    block: Block
+    fault: UserError | None = None
 
 
-def parse_header(line: bytes, name: str) -> tuple[int, int] | None:
-    """(rows, dimensions) if the first line is a header: two whole numbers and nothing else. None if it is a row.
+class Format(NamedTuple):
+    """What it takes to parse a line: the file's name, the number of values in a row, and whether words have spaces."""
 
-    Raises UserError, naming file and line, for numbers that cannot be a file's.
+    name: str
+    dims: int
+    spaces_in_words: bool
+
+
+def parse_block(lines: Lines, how: Format) -> Parsed:
+    """The rows of some lines: all at once if they are written plainly, else line by line. The result is the same."""
+    if (quick := text_blocks.parse(lines.content, how.dims)) is None:
+        return parse_lines(lines, how)
+    words, vectors = quick
+    return Parsed(Block(words, vectors, how.name, range(lines.first, lines.first + len(words))))
+
+
+def parse_lines(lines: Lines, how: Format) -> Parsed:
+    """The rows of some lines, line by line, up to the first fault; blank lines are skipped."""
+    words: list[str] = []
+    vectors: list[Array] = []
+    numbers: list[int] = []
+    fault = None
+    try:
+        for number, line in enumerate(lines.content.split(b"\n"), start=lines.first):
+            if line.strip():
+                word, vector = parse_line(line, number, how)
+                words.append(word)
+                vectors.append(vector)
+                numbers.append(number)
+    except UserError as error:
+        fault = error
+    values = np.array(vectors) if vectors else np.empty((0, how.dims), np.float32)
+    return Parsed(Block(words, values, how.name, numbers), fault)
+
+
+def parse_line(line: bytes, number: int, how: Format) -> tuple[str, Array]:
+    """The word of a line that is not blank, and its values float32 [d].
+
+    Raises UserError, naming file and line, for a wrong number of values, values that cannot be a vector, and bytes that
+    are not UTF-8.
     """
-    parts = line.split()
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        return None
-    if any(len(part) > HEADER_DIGITS for part in parts):
-        raise UserError(f"{name}: line 1: a header of numbers of more than {HEADER_DIGITS} digits; damaged?")
-    return int(parts[0]), int(parts[1])
-
-
-def rows(file: BinaryIO, name: str, spaces_in_words: bool) -> Iterator[Row]:
-    """The rows of an open file, streamed; blank lines are skipped.
-
-    Raises UserError, naming file and line, for a wrong number of values, values that cannot be a vector, bytes that are
-    not UTF-8, an empty file, and a number of rows that is not the header's.
-    """
-    first = file.readline()
-    if not first.strip():
-        raise UserError(f"{name}: line 1: empty; a word2vec file starts with its header or its first row")
-    header = parse_header(first, name)
-    dims = header[1] if header else len(first.split()) - 1
-    if dims < 1:
-        raise UserError(f"{name}: line 1: no values; a row is a word and its values, separated by spaces")
-    count = 0
-    for number, line in enumerate(file if header else _chain(first, file), start=2 if header else 1):
-        parts = line.rsplit(None, dims)
-        if not parts:
-            continue
-        if len(parts) != dims + 1 or ENDS_IN_NUMBER.search(parts[0]):
-            raise UserError(f"{name}: line {number}: {len(line.split()) - 1} values, expected {dims}")
-        if not spaces_in_words and len(spaced := parts[0].split()) > 1:
-            raise UserError(
-                f"{name}: line {number}: {dims + len(spaced) - 1} values, expected {dims}; "
-                f"or is {parts[0].decode('utf-8', 'replace')!r} a word? Then give option spaces_in_words: true"
-            )
-        try:
-            word = parts[0].decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{name}: line {number}: the word is not UTF-8 ({error.reason})") from None
-        count += 1
-        yield Row(number, word, parse(parts[1:], f"{name}: line {number} ({word!r})"))
-    if header and count != header[0]:
+    where = f"{how.name}: line {number}"
+    parts = line.rsplit(None, how.dims)
+    if len(parts) != how.dims + 1 or ENDS_IN_NUMBER.search(parts[0]):
+        raise UserError(f"{where}: {len(line.split()) - 1} values, expected {how.dims}")
+    if not how.spaces_in_words and len(spaced := parts[0].split()) > 1:
         raise UserError(
-            f"{name}: the header promises {header[0]} rows, but the file has {count}: truncated or damaged?"
+            f"{where}: {how.dims + len(spaced) - 1} values, expected {how.dims}; "
+            f"or is {parts[0].decode('utf-8', 'replace')!r} a word? Then give option spaces_in_words: true"
         )
-    if not count:
-        raise UserError(f"{name}: no row in it")
+    try:
+        word = parts[0].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: the word is not UTF-8 ({error.reason})") from None
+    return word, parse(parts[1:], f"{where} ({word!r})")
 
 
 def parse(values: list[bytes], where: str) -> Array:
@@ -114,50 +122,50 @@ def parse(values: list[bytes], where: str) -> Array:
     return vector
 
 
-class Found(NamedTuple):
-    """Where a wanted word was found: the spelling there, and the position of its vector."""
+def blocks(
+    path: str,
+    spaces_in_words: bool,
+    block_bytes: int = text_blocks.BLOCK_BYTES,
+    parser: Callable[[Lines, Format], Parsed] = parse_block,
+) -> Iterator[Block]:
+    """The rows of a file, streamed, a block of lines of about `block_bytes` at a time.
 
-    spelling: str
-    position: int
-
-
-class Collected(NamedTuple):
-    """What a file has: the wanted words, all kept vectors (float32 [kept, d]), and its number of rows."""
-
-    found: dict[str, Found]
-    vectors: Array
-    rows: int
-
-
-def collect(items: Iterable[Row], name: str, wanted: set[str] | None, first_wins: bool) -> Collected:
-    """The wanted words' rows, in the file's order. With `wanted` None every row is kept.
-
-    A word that stands twice, wanted or not, raises UserError, or the first wins.
+    Raises UserError, naming file and line, behind the rows before it: for what no line may be (`parse_line`), an empty
+    file, a file that cannot be read, and a number of rows that is not the header's.
     """
-    exact: dict[str, Found] = {}
-    lent: dict[str, Found] = {}
-    lines: dict[str, int] = {}
-    values = array("f")
-    count = kept = dims = 0
-    for row in items:
-        count += 1
-        if (earlier := lines.setdefault(row.word, row.line)) != row.line:
-            if first_wins:
-                continue
-            raise UserError(
-                f"{name}: line {row.line}: the word {row.word!r} stands already in line {earlier}; "
-                "option duplicates: first keeps the first"
-            )
-        if wanted is None or row.word in wanted:
-            found, word = exact, row.word
-        elif (word := row.word.lower()) in wanted and word not in lent:
-            found = lent
-        else:
-            continue
-        values.frombytes(row.vector.tobytes())
-        found[word] = Found(row.word, kept)
-        kept, dims = kept + 1, len(row.vector)
-    return Collected(lent | exact, np.frombuffer(values, np.float32).reshape(kept, dims), count)
+    with opened(path) as file:
+        first = file.readline().removeprefix(text_blocks.BYTE_ORDER_MARK)
+        if not first.strip():
+            raise UserError(f"{path}: line 1: empty; a word2vec file starts with its header or its first row")
+        header = parse_header(first, path)
+        dims = header[1] if header else len(first.split()) - 1
+        if dims < 1:
+            raise UserError(f"{path}: line 1: no values; a row is a word and its values, separated by spaces")
+        parts = text_blocks.split(file, 2 if header else 1, b"" if header else first, block_bytes)
+        packed = path.endswith((".gz", ".zip"))
+        total = None if packed else -(-os.path.getsize(path) // block_bytes)
+        shown = progress(parts, Path(path).name, total, unit=" MiB" if block_bytes == 1 << 20 else " blocks")
+        how, count = Format(path, dims, spaces_in_words), 0
+        for parsed in in_order(lambda lines: parser(lines, how), shown, WORKERS):
+            if parsed.block.words:
+                count += len(parsed.block.words)
+                yield parsed.block
+            if parsed.fault:
+                raise parsed.fault
+    if header and count != header[0]:
+        raise UserError(
+            f"{path}: the header promises {header[0]} rows, but the file has {count}: truncated or damaged?"
+        )
+    if not count:
+        raise UserError(f"{path}: no row in it")
+
+
+def check(options: dict[str, Any]) -> FileOptions:
+    """The options that all files have. Raises UserError for unknown ones and for wrong values."""
+    chosen = file_source.options(WHAT, options, ("spaces_in_words",))
+    if not isinstance(options.get("spaces_in_words", False), bool):
+        raise UserError(f"{WHAT}: spaces_in_words {options['spaces_in_words']!r} is not one of true, false")
+    return chosen
 
 
 def read(vocabulary: Vocabulary | None, options: dict[str, Any], device: str = "cpu") -> EmbeddingTable:
@@ -167,64 +175,10 @@ def read(vocabulary: Vocabulary | None, options: dict[str, Any], device: str = "
     (`false`, or `true`: the file has words of several parts), `licence` (for the table's facts). No device. Raises
     UserError for other options and for every fault of the file, naming file and line.
     """
-    what = "embedding source word2vec_text"
-    check_keys(what, options, ("duplicates", "licence", "spaces_in_words"), ("path",))
-    path, duplicates = options["path"], options.get("duplicates", "error")
-    spaces_in_words = options.get("spaces_in_words", False)
-    if not isinstance(path, str):
-        raise UserError(f"{what}: option path must be a string, not {path!r}")
-    if duplicates not in ("error", "first"):
-        raise UserError(f"{what}: duplicates {duplicates!r} is not one of error, first")
-    if not isinstance(spaces_in_words, bool):
-        raise UserError(f"{what}: spaces_in_words {spaces_in_words!r} is not one of true, false")
-    wanted = None if vocabulary is None else set(vocabulary.words)
-    with _opened(path) as file:
-        items = progress(rows(file, path, spaces_in_words), Path(path).name, unit="row")
-        found, vectors, count = collect(items, path, wanted, duplicates == "first")
-    words = [word for word in (found if vocabulary is None else vocabulary.words) if word in found]
-    if not words:
-        raise UserError(f"{path}: none of the {len(vocabulary.words) if vocabulary else 0} wanted words is in it")
-    if vocabulary is not None:
-        _log_use(path, count, len(words), len(vocabulary.words))
-    facts = {
-        "source": "word2vec_text",
-        "model": Path(path).name,
-        "licence": str(options.get("licence", "as the file's publisher says")),
-        "normalisation": "none: raw values of the source",
-        "digests": json.dumps({Path(path).name: digest(path)}),
-        "versions": json.dumps(versions()),
-        "words_missing": str(len(vocabulary.words) - len(words) if vocabulary else 0),
-        "words_found_in_other_case": str(sum(found[word].spelling != word for word in words)),
-    }
-    positions = [found[word].position for word in words]
-    whole = positions == list(range(len(vectors)))  # all of a large file: no second copy of it
-    return EmbeddingTable(words, vectors if whole else vectors[positions], facts)
-
-
-def _log_use(path: str, rows: int, used: int, wanted: int) -> None:
-    """Say what went unused; a warning if it is more than half of the file or of the vocabulary."""
-    if used < rows or used < wanted:
-        level = logging.WARNING if 2 * used < max(rows, wanted) else logging.INFO
-        text = "%s: %d rows, %d used; %d words of the vocabulary have no vector"
-        log.log(level, text, path, rows, used, wanted - used)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
-    """The file's bytes, unpacked if it ends in .gz. Raises UserError, naming the file, where they cannot be read."""
-    try:
-        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-            yield file  # type: ignore[misc]
-    except EOFError:
-        raise UserError(f"{path}: truncated gzip file") from None
-    except (OSError, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"{path}: cannot be read ({reason})") from None
-
-
-def _chain(first: bytes, rest: BinaryIO) -> Iterator[bytes]:
-    yield first
-    yield from rest
+    chosen, spaces_in_words = check(options), options.get("spaces_in_words", False)
+    wanted = None if vocabulary is None else vocabulary.words
+    selected = select(lambda: blocks(chosen.path, spaces_in_words), wanted, chosen.first_wins, "line")
+    return file_source.table("word2vec_text", chosen, [chosen.path], vocabulary, selected)
 
 
 def _is_number(text: bytes) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.corpus.files import Source
-from pipeline.corpus.source import Document
+from pipeline.corpus.source import Document, Skipped, open_source
 from pipeline.stage import UserError
 
 TEXTS = ["Hello, world", "Zürich – 東京", "third"]
@@ -186,3 +186,19 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 8e6
     finally:
         tracemalloc.stop()
+
+
+def test_a_damaged_file_can_be_skipped_and_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    (tmp_path / "b.txt").write_bytes(b"three\n\xff\nfour\n")
+    (tmp_path / "c.txt").write_text("five\n")
+    options = {"paths": f"{tmp_path}/*.txt"}
+    with pytest.raises(UserError, match=r"b\.txt: line 2"):
+        list(open_source("files", options))
+    found = list(open_source("files", {**options, "on_error": "skip"}))
+    assert [item.text for item in found if isinstance(item, Document)] == ["one", "two", "three", "five"]
+    (skipped,) = (item for item in found if isinstance(item, Skipped))
+    assert skipped.where == f"{tmp_path}/b.txt"
+    assert "line 2" in skipped.reason
+    with pytest.raises(UserError, match="on_error is 'ignore'; known are fatal, skip"):
+        open_source("files", {**options, "on_error": "ignore"})

@@ -41,6 +41,15 @@ def test_limit_and_order() -> None:
     assert packaged_source.WIKIPEDIA_SHA256 in source.facts()["sha256"]
 
 
+def test_parts_of_any_source_hold_every_document_once() -> None:
+    whole = list(open_source("packaged", {"limit": 10}))
+    parts = [list(open_source("packaged", {"limit": 10}, part, 3)) for part in range(3)]
+    assert [len(part) for part in parts] == [4, 3, 3]
+    assert [parts[number % 3][number // 3] for number in range(10)] == whole
+    with pytest.raises(UserError, match="no part 3 of 3 parts"):
+        open_source("packaged", {}, 3, 3)
+
+
 def test_packaged_holds_articles_and_news_only(packaged: list[Document]) -> None:
     articles = [document for document in packaged if document.id.startswith("enwiki/")]
     news = [document for document in packaged if document.id.startswith("lee/")]

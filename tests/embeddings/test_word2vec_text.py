@@ -1,5 +1,7 @@
 import gzip
 import json
+import tracemalloc
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ from gensim.test.utils import datapath
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.embeddings.text_blocks import BLOCK_BYTES
 from pipeline.embeddings.vocabulary import Vocabulary
 from pipeline.embeddings.word2vec_text import read
 from pipeline.stage import UserError
@@ -220,6 +223,81 @@ def test_damage_inside_a_gzip_is_refused(given_bytes):
             given_bytes.read(bytes(packed), name="table.vec.gz", spaces_in_words=True)
 
 
+def zipped(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path.read_bytes()
+
+
+def test_a_zip_of_one_file_is_read_the_same(given_bytes, tmp_path):
+    plain = given_bytes.read(GOOD, spaces_in_words=True)
+    packed = given_bytes.read(zipped(tmp_path / "a", table=GOOD), name="table.zip", spaces_in_words=True)
+    assert plain.words == packed.words
+    np.testing.assert_array_equal(plain.vectors, packed.vectors)
+    assert list(json.loads(packed.facts["digests"])) == ["table.zip"]
+
+
+def test_other_zips_are_refused(given_bytes, tmp_path):
+    whole = zipped(tmp_path / "a", table=np.random.default_rng(0).bytes(10_000).hex().encode())
+    damaged = bytearray(whole)
+    damaged[5000] ^= 0xFF
+    for content, said in [
+        (zipped(tmp_path / "a"), "must hold exactly one file, not 0"),
+        (zipped(tmp_path / "a", one=GOOD, two=GOOD), "must hold exactly one file, not 2: one, two"),
+        (whole[:-500], "not a whole zip file"),
+        (bytes(damaged), "not a whole zip file|cannot be read"),
+        (GOOD, "not a whole zip file"),
+    ]:
+        with pytest.raises(UserError, match=said) as error:
+            given_bytes.read(content, name="table.zip")
+        assert str(error.value).startswith(f"{given_bytes.folder}/table.zip: ")
+        assert "\n" not in str(error.value)
+
+
+def test_many_blocks_are_as_gensim_reads_them(tmp_path):
+    random = np.random.default_rng(3)
+    written = KeyedVectors(50)
+    words = [f"{'Wörd' if i % 7 else 'w'}{i}" for i in range(9000)]
+    written.add_vectors(words, random.normal(size=(9000, 50)).astype(np.float32))
+    path = str(tmp_path / "large.vec")
+    written.save_word2vec_format(path)
+    assert Path(path).stat().st_size > 3 * BLOCK_BYTES
+    peer = KeyedVectors.load_word2vec_format(path)
+    table = read(None, {"path": path})
+    assert table.words == peer.index_to_key
+    np.testing.assert_array_equal(table.vectors, peer.vectors)
+    some = read(Vocabulary(words[::-5]), {"path": path})
+    assert some.words == words[::-5]
+    np.testing.assert_array_equal(some.vectors, peer.vectors[::-5])
+    with open(path, "ab") as file:
+        file.write(b"w0 " + b"1 " * 50 + b"\n")
+    with pytest.raises(UserError, match="line 9002: the word 'w0' stands already in line 2"):
+        read(None, {"path": path})
+
+
+def test_the_faults_of_a_file_are_named_in_its_order(given_bytes):
+    with pytest.raises(UserError, match="line 3: the word 'a' stands already in line 2"):
+        given_bytes.read(b"9 2\na 1 2\na 1 2\nb nan 2\n")
+    with pytest.raises(UserError, match=r"line 3 \('b'\): NaN"):
+        given_bytes.read(b"9 2\na 1 2\nb nan 2\na 1 2\n")
+
+
+def test_memory_is_that_of_the_wanted_rows_and_some_blocks(tmp_path):
+    path = tmp_path / "large.vec"
+    line = b" " + b" ".join(b"%.4f" % x for x in np.random.default_rng(0).normal(size=300)) + b"\n"
+    with open(path, "wb") as file:
+        file.writelines(b"w%d" % number + line for number in range(16_000))
+    wanted = Vocabulary(["w15999", "w3"])
+    read(wanted, {"path": str(path)})  # what is imported on first use is not the file's
+    tracemalloc.start()
+    try:
+        assert read(wanted, {"path": str(path)}).words == wanted.words
+        assert tracemalloc.get_traced_memory()[1] < 16_000 * 300 * 4 / 1.5
+    finally:
+        tracemalloc.stop()
+
+
 def test_missing_and_unreadable_files_are_refused(tmp_path):
     for path, said in [(tmp_path / "none.vec", "No such file"), (tmp_path, "Is a directory")]:
         with pytest.raises(UserError, match=said) as error:
@@ -241,3 +319,9 @@ def test_path_is_required():
 def test_path_is_a_string(path):
     with pytest.raises(UserError, match="word2vec_text: option path must be a string, not"):
         read(None, {"path": path})
+
+
+@pytest.mark.parametrize("header", ["", "2 2\n"])
+def test_a_byte_order_mark_is_not_part_of_the_first_word(tmp_path, header):
+    (tmp_path / "marked.vec").write_bytes(f"\ufeff{header}a 1 2\nb 3 4\n".encode())
+    assert read(None, {"path": str(tmp_path / "marked.vec")}).words == ["a", "b"]

@@ -2,6 +2,10 @@
 # Makes     data/embeddings/<name>.parquet, one named table an embedding, and <a>+<b>.parquet, their concatenation.
 
 
+# What a source that builds on the corpus imports by name.
+TRAINING_CODE = {"fasttext_train": ["pipeline.corpus.vocabulary"]}
+
+
 def embedding_inputs(wildcards):
     """The tables and files that an embedding is read from or kept within."""
     given = EMBEDDINGS[wildcards.embedding]
@@ -36,6 +40,7 @@ rule embedding:
         code=lambda wildcards: code(
             "pipeline.embeddings.table",
             EMBEDDING_SOURCES[EMBEDDINGS[wildcards.embedding]["source"]],
+            *TRAINING_CODE.get(EMBEDDINGS[wildcards.embedding]["source"], []),
         ),
     output:
         "data/embeddings/{embedding}.parquet",

@@ -1,32 +1,54 @@
-# Requires  data/corpus/documents, data/corpus/tokenizer.json.
 # Makes     results/performance.csv: ours against a peer in the same script, interleaved, one script a topic.
 #           Outside `rule all`: `make performance`.
+# Requires  for the topic `tokenizing` data/corpus/documents and data/corpus/tokenizer.json; the others make their own.
 
-PERFORMANCE_TOPICS = ["tokenizing"]
+PERFORMANCE_TOPICS = {
+    "tokenizing": ["pipeline.corpus.tokens"],
+    "reading_vectors": ["pipeline.embeddings.word2vec_text"],
+    "openai_endpoint": ["pipeline.embeddings.openai_endpoint"],
+    "corpus_memory": [
+        "pipeline.corpus.documents",
+        "pipeline.corpus.files",
+        "pipeline.corpus.huggingface",
+    ],
+}
+PERFORMANCE_INPUTS = {
+    "tokenizing": {
+        "documents": "data/corpus/documents",
+        "tokenizer": "data/corpus/tokenizer.json",
+    }
+}
 
 
-rule performance_tokenizing:
+rule performance_topic:
     input:
-        code("pipeline.corpus.tokens"),
-        f"{workflow.basedir}/performance/tokenizing.py",
-        documents="data/corpus/documents",
-        tokenizer="data/corpus/tokenizer.json",
+        lambda wildcards: PERFORMANCE_INPUTS.get(wildcards.topic, {}).values(),
+        code=lambda wildcards: code(*PERFORMANCE_TOPICS[wildcards.topic]),
+        script=f"{workflow.basedir}/performance/{{topic}}.py",
+        measurement=f"{workflow.basedir}/performance/measurement.py",
     output:
-        "results/performance/tokenizing.csv",
+        "results/performance/{topic}.csv",
     log:
-        "logs/performance/tokenizing.log",
+        "logs/performance/{topic}.log",
     benchmark:
-        "results/timing/performance/tokenizing.tsv"
+        "results/timing/performance/{topic}.tsv"
+    wildcard_constraints:
+        topic="|".join(PERFORMANCE_TOPICS),
     threads: workflow.cores or 1  # alone on the machine
     resources:
         mem_mb=2000,
     params:
         root=workflow.basedir,
+        inputs=lambda wildcards: [
+            part
+            for name, path in PERFORMANCE_INPUTS.get(wildcards.topic, {}).items()
+            for part in (f"--{name}", path)
+        ],
     message:
-        "Performance: tokenizing"
+        "Performance: {wildcards.topic}"
     shell:
-        "PYTHONPATH={params.root:q} python -m performance.tokenizing --documents {input.documents}"
-        " --tokenizer {input.tokenizer} --output {output} 2>&1 | tee {log}"
+        "PYTHONPATH={params.root:q} python -m performance.{wildcards.topic} {params.inputs}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 rule performance:
