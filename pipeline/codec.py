@@ -29,19 +29,64 @@ Search = Callable[[Array, int], Array]
 
 
 @dataclass(frozen=True)
+class Strings:
+    """Byte strings of different lengths, as an entropy coder makes them: one for every `group` vectors of `count`.
+
+    `data` uint8 [total], the strings one behind the other, and `lengths` [ceil(count / group)] of the smallest unsigned
+    type that holds them: both are stored, and both count. A group of 1 lets each vector be read by itself.
+    """
+
+    data: Array
+    lengths: Array
+    count: int
+    group: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.lengths) != -(-self.count // self.group) or int(self.lengths.sum()) != len(self.data):
+            raise ValueError(f"{len(self.lengths)} strings, {len(self.data)} bytes, {self.count} by {self.group}")
+
+    @classmethod
+    def of(cls, strings: Sequence[bytes], count: int | None = None, group: int = 1) -> Self:
+        """From the strings themselves; `count` vectors in all, where a group is more than one."""
+        longest = max(map(len, strings), default=0)
+        lengths = np.fromiter(map(len, strings), np.min_scalar_type(longest), len(strings))
+        data = np.frombuffer(b"".join(strings), np.uint8)
+        return cls(data, lengths, len(strings) if count is None else count, group)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: Array) -> "Strings":
+        if self.group != 1:
+            raise TypeError(f"{self.group} vectors share a string: none can be taken by itself")
+        strings = self.strings()
+        return Strings.of([strings[row] for row in np.arange(self.count)[rows]])
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes + self.lengths.nbytes
+
+    def strings(self) -> list[bytes]:
+        """The strings, in order."""
+        ends = np.cumsum(self.lengths, dtype=np.int64).tolist()
+        whole = self.data.tobytes()
+        return [whole[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
+
+
+@dataclass(frozen=True)
 class Codes:
     """What is stored for n vectors: named arrays whose first axis is the vector. Scales and norms count as well."""
 
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Any]  # Array, or Strings
 
     def __post_init__(self) -> None:
         if len({len(array) for array in self.arrays.values()}) != 1:
-            raise ValueError(f"code arrays differ in length: { {k: v.shape for k, v in self.arrays.items()} }")
+            raise ValueError(f"code arrays differ in length: { {k: len(v) for k, v in self.arrays.items()} }")
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> Any:
         return self.arrays[name]
 
     @property
@@ -212,10 +257,18 @@ def load(path: str | Path) -> Codec:
 
 
 def write_codes(path: str | Path, words: Sequence[str], codes: Codes, facts: Mapping[str, str]) -> None:
-    """Parquet a row a vector: `word`, and each code array as bytes of fixed size (type and shape in the schema)."""
+    """Parquet a row a vector: `word`, and each code array as bytes of fixed size (type and shape in the schema).
+
+    Strings are bytes of any size; where a group of vectors shares one, it stands in the row of the first of them.
+    """
     columns: dict[str, pa.Array] = {"word": pa.array(words, pa.string())}
-    layout = {}
+    layout: dict[str, list[Any]] = {}
     for name, array in codes.arrays.items():
+        if isinstance(array, Strings):
+            strings = dict(zip(range(0, len(array), array.group), array.strings(), strict=True))
+            columns[name] = pa.array([strings.get(row) for row in range(len(array))], pa.large_binary())
+            layout[name] = ["strings", [array.group]]
+            continue
         width = array.nbytes // len(array)
         values = pa.py_buffer(np.ascontiguousarray(array))
         columns[name] = pa.Array.from_buffers(pa.binary(width), len(array), [None, values])
@@ -228,10 +281,13 @@ def read_codes(path: str | Path) -> tuple[list[str], Codes]:
     table = read_parquet(path)
     if b"layout" not in (table.schema.metadata or {}):
         raise UserError(f"{path}: holds no codes (its schema has no layout)")
-    arrays = {}
+    arrays: dict[str, Any] = {}
     try:
         for name, (dtype, shape) in json.loads(table.schema.metadata[b"layout"]).items():
             column = table.column(name).combine_chunks()
+            if dtype == "strings":
+                arrays[name] = Strings.of(column.drop_null().to_pylist(), len(table), *shape)
+                continue
             raw = np.frombuffer(column.buffers()[1], np.uint8)[: len(table) * column.type.byte_width]
             arrays[name] = raw.view(dtype).reshape(len(table), *shape)
         return table.column("word").to_pylist(), Codes(arrays)

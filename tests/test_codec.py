@@ -1,5 +1,6 @@
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from pipeline.codec import (
     Codes,
     Comparable,
     Searchable,
+    Strings,
     build,
     check_vectors,
     load,
@@ -304,3 +306,31 @@ def test_the_columns_hold_the_packed_bytes_themselves(tmp_path):
     assert table.column_names == ["word", "values"]
     assert table.column("values").to_pylist() == [struct.pack("<2f", *row) for row in values.tolist()]
     assert table.schema.metadata[b"representation"] == b"float32"
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20), st.integers(1, 4))
+def test_strings_come_back_and_count_with_their_lengths(strings: list[bytes], group: int) -> None:
+    count = max(0, len(strings) * group - (group - 1))
+    found = Strings.of(strings, count, group)
+    assert found.strings() == strings
+    assert len(found) == count
+    width = 1 if max(map(len, strings), default=0) < 256 else 2
+    assert found.nbytes == sum(map(len, strings)) + width * len(strings)
+    if group == 1 and strings:
+        assert found[np.array([len(strings) - 1, 0])].strings() == [strings[-1], strings[0]]
+
+
+def test_strings_on_disk(tmp_path: Path) -> None:
+    alone = Strings.of([b"abc", b"", b"\x00" * 300])
+    shared = Strings.of([b"xy", b"z"], count=3, group=2)
+    codes = Codes({"alone": alone, "shared": shared, "scale": np.arange(3, dtype=np.float32)})
+    write_codes(tmp_path / "codes.parquet", ["a", "b", "c"], codes, {})
+    words, found = read_codes(tmp_path / "codes.parquet")
+    assert words == ["a", "b", "c"]
+    assert found["alone"].strings() == alone.strings()
+    assert (found["shared"].strings(), found["shared"].group) == ([b"xy", b"z"], 2)
+    assert found.nbytes == codes.nbytes == 303 + 3 * 2 + 3 + 2 + 12
+    with pytest.raises(TypeError, match="2 vectors share a string"):
+        codes.take(np.array([0]))
+    with pytest.raises(ValueError, match="1 strings, 2 bytes, 3 by 1"):
+        Strings(np.zeros(2, np.uint8), np.array([2], np.uint8), 3)
