@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from performance.measurement import write_rows
+from performance.measurement import row, write_rows
 from pipeline import stage
 from pipeline.stage import UserError
 
@@ -78,17 +78,8 @@ def measure(small: int, large: int, shard_bytes: int, runs: int) -> list[dict[st
         for name in corpora[0]:
             turns = [[peak_mebibytes(*of_size[name], shard_bytes) for of_size in corpora] for _ in range(runs)]
             most, least = (statistics.median(side) for side in zip(*turns, strict=True))
-            found.append(
-                {
-                    "what": f"peak memory of the corpus stage, {name}",
-                    "size": f"{large} MB of text",
-                    "unit": "MiB",
-                    "ours": f"{most:.1f}",
-                    "peer": f"the same stage, {small} MB of text",
-                    "peer_value": f"{least:.1f}",
-                    "ratio": f"{least / most:.3f}",
-                }
-            )
+            what, peer = f"peak memory of the corpus stage, {name}", f"the same stage, {small} MB of text"
+            found.append(row(what, f"{large} MB of text", "MiB", most, peer, least, 1, less=True))
     return found
 
 

@@ -15,8 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import openai
 
-from performance.measurement import write_rows
+from performance.measurement import row, seconds, write_rows
 from pipeline import stage
 from pipeline.embeddings import openai_endpoint
 from pipeline.embeddings.vocabulary import Vocabulary
@@ -32,12 +31,6 @@ from pipeline.stage import UserError
 
 SERVER = Path(__file__).parents[1] / "tests" / "embeddings" / "embedding_server.py"
 DIMENSIONS = 1536  # of text-embedding-ada-002 and -3-small
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 @contextmanager
@@ -74,15 +67,11 @@ def measure(inputs: int, request_inputs: int, concurrency: int, delay_s: float, 
         peer()
         turns = [(seconds(ours), seconds(peer)) for _ in stage.progress(range(runs), "endpoint", unit=" runs")]
     ours_s, peer_s = (statistics.median(side) for side in zip(*turns, strict=True))
-    return {
-        "what": f"embedding through an endpoint, {concurrency} requests of {request_inputs} at a time",
-        "size": f"{inputs} inputs of {DIMENSIONS} dimensions",
-        "unit": "inputs/s",
-        "ours": f"{inputs / ours_s:.0f}",
-        "peer": f"openai {metadata.version('openai')} embeddings.create",
-        "peer_value": f"{inputs / peer_s:.0f}",
-        "ratio": f"{peer_s / ours_s:.3f}",
-    }
+    return row(
+        f"embedding through an endpoint, {concurrency} requests of {request_inputs} at a time",
+        *(f"{inputs} inputs of {DIMENSIONS} dimensions", "inputs/s", inputs / ours_s),
+        *(f"openai {metadata.version('openai')} embeddings.create", inputs / peer_s),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from performance.measurement import write_rows
+from performance.measurement import row, write_rows
 from pipeline import stage
 from pipeline.stage import UserError
 
@@ -93,17 +93,8 @@ def measure(rows: int, dims: int, runs: int) -> list[dict[str, str]]:
         ("all", "reading word2vec text, peak memory with Python and its packages", "x the array", 3),
     ):
         ours, peer = (statistics.median(side[key] for side in sides) for sides in zip(*turns, strict=True))
-        found.append(
-            {
-                "what": what,
-                "size": f"{rows} x {dims}",
-                "unit": unit,
-                "ours": f"{ours:.{digits}f}",
-                "peer": f"gensim {metadata.version('gensim')} load_word2vec_format",
-                "peer_value": f"{peer:.{digits}f}",
-                "ratio": f"{ours / peer if key == 'speed' else peer / ours:.3f}",
-            }
-        )
+        gensim = f"gensim {metadata.version('gensim')} load_word2vec_format"
+        found.append(row(what, f"{rows} x {dims}", unit, ours, gensim, peer, digits, less=key != "speed"))
     return found
 
 

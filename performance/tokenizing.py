@@ -12,12 +12,11 @@ import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from performance.measurement import write_rows
+from performance.measurement import row, seconds, write_rows
 from pipeline import stage, store
 from pipeline.corpus.documents import read_texts, write_documents
 from pipeline.corpus.source import Document
@@ -26,12 +25,6 @@ from pipeline.corpus.tokens import write_tokens
 from pipeline.stage import UserError
 
 PEER_BATCH = 256  # texts in a call; with 64 the peer was slower
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def measure(documents: str, tokenizer_path: str, workers: int, mebibytes: float, runs: int) -> dict[str, str]:
@@ -59,15 +52,10 @@ def measure(documents: str, tokenizer_path: str, workers: int, mebibytes: float,
         peer()
         turns = [(seconds(ours), seconds(peer)) for _ in stage.progress(range(runs), "tokenizing", unit=" runs")]
     ours_s, peer_s = (statistics.median(side) for side in zip(*turns, strict=True))
-    return {
-        "what": f"tokenizing, {workers} threads",
-        "size": f"{text_bytes / 2**20:.1f} MiB",
-        "unit": "tokens/s",
-        "ours": f"{tokens / ours_s:.0f}",
-        "peer": f"tokenizers {metadata.version('tokenizers')} encode_batch",
-        "peer_value": f"{tokens / peer_s:.0f}",
-        "ratio": f"{peer_s / ours_s:.3f}",
-    }
+    return row(
+        *(f"tokenizing, {workers} threads", f"{text_bytes / 2**20:.1f} MiB", "tokens/s", tokens / ours_s),
+        *(f"tokenizers {metadata.version('tokenizers')} encode_batch", tokens / peer_s),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

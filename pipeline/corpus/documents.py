@@ -76,7 +76,7 @@ def write_documents(
     """
     with store.atomic_directory(output) as folder:
         done = _write_shards(documents, folder, shard_bytes, facts or {}, Progress(), lambda progress: None)
-        _finish(folder, done)
+        _finish(folder, done, facts or {})
     return done.documents
 
 
@@ -104,7 +104,7 @@ def write_source(source: Source, output: str | Path, shard_bytes: int) -> int:
     done = _write_shards(counted, folder, shard_bytes, source.facts(), done, keep)
     if not done.documents:
         shutil.rmtree(folder, ignore_errors=True)
-    _finish(folder, done)
+    _finish(folder, done, source.facts())
     state.unlink(missing_ok=True)
     if output.exists():
         shutil.rmtree(output)
@@ -146,12 +146,12 @@ def _write_shards(
     return done._replace(skipped=tuple(skipped.values()))
 
 
-def _finish(folder: Path, done: Progress) -> None:
-    """Say what was skipped. Raises UserError where nothing is left."""
+def _finish(folder: Path, done: Progress, facts: Mapping[str, str]) -> None:
+    """Say what was skipped. Raises UserError, naming the source, where nothing is left."""
     for one in done.skipped:
         stage.log.warning("skipped %s (%s)", one.where, one.reason)
     if not done.documents:
-        raise UserError("the corpus is empty: its source holds no document with any text")
+        raise UserError(f"the corpus is empty: {facts.get('source', 'its source')} holds no document with any text")
     if done.skipped:
         stage.log.warning("%d damaged file%s skipped", len(done.skipped), "s" * (len(done.skipped) != 1))
         store.write_json(folder / "skipped.json", [one._asdict() for one in done.skipped])

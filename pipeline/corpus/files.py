@@ -95,7 +95,11 @@ class Source:
                 digests[str(path)] = store.digest(path)
             except OSError as error:
                 raise _unreadable(path, error) from None
-        return {"source": "files", "licence": "the user's own files", "sha256": json.dumps(digests)}
+        return {
+            "source": f"files: {', '.join(digests)}"[:1000],
+            "licence": "the user's own files",
+            "sha256": json.dumps(digests),
+        }
 
 
 # --- kinds of files ------------------------------------------------------------------------------------------------

@@ -80,8 +80,8 @@ def test_white_space_is_all_that_changes(text: str) -> None:
 
 @pytest.mark.parametrize("texts", [[], ["", " \n "]])
 def test_empty_corpus(tmp_path: Path, texts: list[str]) -> None:
-    with pytest.raises(UserError, match="empty"):
-        write_documents([Document(str(n), text) for n, text in enumerate(texts)], tmp_path / "out", 100)
+    with pytest.raises(UserError, match="empty: mine holds no document"):
+        write_documents([Document(str(n), t) for n, t in enumerate(texts)], tmp_path / "out", 100, {"source": "mine"})
     assert list(tmp_path.iterdir()) == []
 
 
