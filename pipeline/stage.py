@@ -83,7 +83,8 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         datefmt="%H:%M:%S",
         stream=sys.stderr,
     )
-    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it reports each module that it tries to load
+    for talkative in ("faiss.loader", "httpx", "httpx2"):  # a line for each module tried, each request with its URL
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         main(argv)
     except UserError as error:

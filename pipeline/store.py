@@ -5,6 +5,7 @@ the disk and renamed. So after kill -9 there is either the old file, the new one
 temporary name is removed when the same file is written again.
 """
 
+import fcntl
 import glob
 import hashlib
 import json
@@ -22,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.stage import UserError
+from pipeline.stage import UserError, log
 
 Array = np.ndarray
 
@@ -93,6 +94,23 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def locked(path: str | Path, what: str) -> Iterator[None]:
+    """Hold the kernel's lock on the file `path` (made if need be) while the block runs; wait for whoever holds it.
+
+    A killed workflow can leave a job behind that goes on working. The kernel drops the lock with the process that holds
+    it, however that ends. `what` is named while there is something to wait for.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("%s: another process is at work; waiting for it", what)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_json(target: str | Path, value: Any) -> None:
     """Write `value` as indented JSON with sorted keys, atomically."""
     with atomic_file(target) as path:
@@ -153,9 +171,11 @@ def open_parquet(path: str | Path, columns: Iterable[str] = ()) -> pq.ParquetFil
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: not a whole Parquet file ({error})") from None
+    names = file.schema_arrow.names
     for column in columns:
-        if column not in file.schema_arrow.names:
-            raise UserError(f"{path}: no column {column!r}; it has {', '.join(file.schema_arrow.names)}")
+        if names.count(column) != 1:
+            how = "no" if column not in names else "more than one"
+            raise UserError(f"{path}: {how} column {column!r}; it has {', '.join(names)}")
     return file
 
 

@@ -33,7 +33,7 @@ def dotted(path: Path) -> str:
     return ".".join(["pipeline", *path.relative_to(PACKAGE).with_suffix("").parts])
 
 
-FLOORS = {"": 0, "neurons": 0, "corpus": 1, "embeddings": 1, "training": 1, "plots": 1, "codecs": 2, "spikes": 2}
+FLOORS = {"": 0, "neurons": 0.5, "corpus": 1, "embeddings": 1, "training": 1, "plots": 1, "codecs": 2, "spikes": 2}
 FLOORS |= {"snn": 3, "cortex": 3, "evolution": 3, "evaluation": 4}
 
 

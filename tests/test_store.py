@@ -327,3 +327,11 @@ def test_a_directory_is_replaced_whole(tmp_path):
             (folder / text).write_text(text)
             assert not (tmp_path / "table/new").exists()
     assert [path.name for path in tmp_path.rglob("*")] == ["table", "new"]
+
+
+def test_a_column_that_stands_twice_is_named(tmp_path):
+    pq.write_table(
+        pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["word", "word"]), tmp_path / "twice.parquet"
+    )
+    with pytest.raises(UserError, match=r"twice\.parquet: more than one column 'word'; it has word, word"):
+        store.open_parquet(tmp_path / "twice.parquet", ["word"])

@@ -25,10 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import stage, store
-from pipeline.corpus.source import SOURCES, Document, Skipped, Source, after, open_source, resumable
+from pipeline.corpus.source import SOURCES, Document, Skipped, Source, after, files_of, open_source, resumable
 from pipeline.stage import UserError
 
-ROW_GROUP_BYTES = 4 << 20  # of UTF-8 text
+ROW_GROUP_BYTES = 1 << 20  # of UTF-8 text
 
 # \s knows Unicode's spaces, such as the no-break and the ideographic one, and old separators that count as controls.
 _LINE_END = re.compile(r"\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -69,26 +69,41 @@ def write_documents(
     output: str | Path,
     shard_bytes: int,
     facts: Mapping[str, str] | None = None,
+    may_be_empty: bool = False,
 ) -> int:
     """Write documents as Parquet shards of about `shard_bytes` of UTF-8 text each; returns how many there were.
 
-    Raises UserError if there is no text at all.
+    Raises UserError if there is no text at all, unless it `may_be_empty`.
     """
     with store.atomic_directory(output) as folder:
         done = _write_shards(documents, folder, shard_bytes, facts or {}, Progress(), lambda progress: None)
-        _finish(folder, done, facts or {})
+        _finish(folder, done, facts or {}, may_be_empty)
     return done.documents
 
 
-def write_source(source: Source, output: str | Path, shard_bytes: int) -> int:
+def write_source(
+    source: Source,
+    output: str | Path,
+    shard_bytes: int,
+    options: Mapping[str, Any] | None = None,
+    may_be_empty: bool = False,
+) -> int:
     """`write_documents` for a resumable source: goes on behind the last whole shard of an earlier, unfinished run.
 
-    An unfinished run of another source, of other options or of another shard size is started afresh. Raises UserError
-    as the source does; what is whole by then is kept.
+    An unfinished run of another source, of other files, `options` or shard size is started afresh; one that is still at
+    work (its workflow was killed) is waited for. Raises UserError as the source does; what is whole by then is kept.
     """
     output = Path(output)
+    with store.locked(output.with_name(f".{output.name}.lock"), str(output)):
+        return _write_source(source, output, shard_bytes, options or {}, may_be_empty)
+
+
+def _write_source(
+    source: Source, output: Path, shard_bytes: int, options: Mapping[str, Any], may_be_empty: bool
+) -> int:
     folder = output.with_name(f".{output.name}.unfinished")
-    state, what = folder / "progress.json", {"shard_bytes": shard_bytes, "facts": source.facts()}
+    state, facts = folder / "progress.json", source.facts()
+    what = {"shard_bytes": shard_bytes, "facts": facts, "options": dict(options), "files": files_of(source)}
     done = _read_progress(state, what)
     if done == Progress():
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,10 +116,13 @@ def write_source(source: Source, output: str | Path, shard_bytes: int) -> int:
         store.write_json(state, {**what, "done": progress._asdict()})
 
     counted = stage.progress(items, "documents", unit=" documents")
-    done = _write_shards(counted, folder, shard_bytes, source.facts(), done, keep)
+    done = _write_shards(counted, folder, shard_bytes, facts, done, keep)
     if not done.documents:
         shutil.rmtree(folder, ignore_errors=True)
-    _finish(folder, done, source.facts())
+        if may_be_empty:
+            folder.mkdir(parents=True)
+    _finish(folder, done, facts, may_be_empty)
+    _check_whole(folder, done)
     state.unlink(missing_ok=True)
     if output.exists():
         shutil.rmtree(output)
@@ -146,11 +164,23 @@ def _write_shards(
     return done._replace(skipped=tuple(skipped.values()))
 
 
-def _finish(folder: Path, done: Progress, facts: Mapping[str, str]) -> None:
+def _check_whole(folder: Path, done: Progress) -> None:
+    """Raises UserError where the shards are not all that were written, for instance because somebody took one away."""
+    names = [store.shard_name(number) for number in range(done.shards)]
+    found = sorted(path.name for path in folder.glob("shard-*.parquet"))
+    rows = sum(store.open_parquet(folder / name).metadata.num_rows for name in found)
+    if found != names or rows != done.documents:
+        raise UserError(
+            f"{folder}: {len(found)} shards of {rows} documents, not {done.shards} of {done.documents}; "
+            "remove it and run again"
+        )
+
+
+def _finish(folder: Path, done: Progress, facts: Mapping[str, str], may_be_empty: bool) -> None:
     """Say what was skipped. Raises UserError, naming the source, where nothing is left."""
     for one in done.skipped:
         stage.log.warning("skipped %s (%s)", one.where, one.reason)
-    if not done.documents:
+    if not done.documents and not may_be_empty:
         raise UserError(f"the corpus is empty: {facts.get('source', 'its source')} holds no document with any text")
     if done.skipped:
         stage.log.warning("%d damaged file%s skipped", len(done.skipped), "s" * (len(done.skipped) != 1))
@@ -220,13 +250,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.shard_bytes < 1:
         raise UserError(f"--shard-bytes must be at least 1, not {arguments.shard_bytes}")
     source = open_source(arguments.source, arguments.options, arguments.part, arguments.parts)
+    several = arguments.parts > 1  # of several parts one may be empty
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what it once had, whatever is in use
     if resumable(source):
-        count = write_source(source, arguments.output, arguments.shard_bytes)
+        count = write_source(source, arguments.output, arguments.shard_bytes, arguments.options, several)
     else:
         facts = source.facts()
         documents = stage.progress(source, "documents", unit=" documents")
-        count = write_documents(documents, arguments.output, arguments.shard_bytes, facts)
-    shards = len(store.shards(arguments.output))
+        count = write_documents(documents, arguments.output, arguments.shard_bytes, facts, several)
+    shards = len(list(Path(arguments.output).glob("shard-*.parquet")))
     stage.log.info("%d documents in %d shard%s at %s", count, shards, "s" * (shards != 1), arguments.output)
 
 

@@ -10,13 +10,16 @@ an identifier is `repository/split/<file number>:<row>`. Of `count` parts, part 
 file in every part.
 
 Faults of the network (no connection, time-out, 408, 429, 5xx, a body cut short) are tried again after 1, 2, 4 ... 60
-seconds, at most `retries` times in a row; reading goes on at the row where it stopped. `on_error: skip` leaves out the
-rest of a damaged file, and says so.
+seconds, at most `retries` times in a row; reading goes on at the row where it stopped. The libraries below try again
+too, before they report a fault. `on_error: skip` leaves out the rest of a damaged file, and says so; what cannot be
+reached is no damaged file, and always ends the run.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pipeline import stage
@@ -65,6 +68,10 @@ class Source:
         """What follows the document `identifier`."""
         return self.part(0, 1).after(identifier)
 
+    def files(self) -> list[str]:
+        """The dataset's files, a hub's with its commit, local ones with their size."""
+        return self.part(0, 1).files()
+
     @property
     def name(self) -> str:
         return f"{self.repository}/{self.split}"
@@ -99,15 +106,26 @@ class Part:
     def facts(self) -> dict[str, str]:
         return {**self.source.facts(), "part": f"{self.index} of {self.count}"}
 
+    def files(self) -> list[str]:
+        """The dataset's files, a hub's with its commit, local ones with their size. Raises as reading does."""
+        names = self._opened[1]
+        return [f"{name} ({os.path.getsize(name)} bytes)" if os.path.exists(name) else name for name in names]
+
+    @cached_property
+    def _opened(self) -> tuple[Any, list[str]]:
+        return _Trials(self.source).run(f"{self.source.name}: cannot be opened", lambda: _open(self.source))
+
     def _documents(self, file: int, row: int) -> Iterator[Document | Skipped]:
         """The documents from file number `file` on, its first `row` rows (counted from 1) left out."""
-        rows, names = _Trials(self.source).run(f"{self.source.name}: cannot be opened", lambda: _open(self.source))
+        rows, names = self._opened
         whole_files = rows.num_shards >= self.count
         for number in range(rows.num_shards):
             if number < file or (whole_files and number % self.count != self.index):
                 continue
             try:
                 yield from self._file(rows, number, names[number], row if number == file else 0, whole_files)
+            except UnreachableError:
+                raise
             except UserError as error:
                 if self.source.on_error == "fatal":
                     raise
@@ -146,15 +164,22 @@ class Part:
 def _open(source: Source) -> tuple[Any, list[str]]:
     """The dataset, streaming, and the names of its files."""
     import datasets  # seconds: only where it is used
+    from pyarrow import dataset
 
     builder = datasets.load_dataset_builder(
         source.repository, source.config, revision=source.revision, data_files=source.data_files
     )
+    if hasattr(builder.config, "fragment_scan_options"):  # Parquet: no row groups beside the one at hand
+        builder.config.fragment_scan_options = dataset.ParquetFragmentScanOptions(pre_buffer=False)
     rows = builder.as_streaming_dataset(split=source.split)
     files = [str(name) for name in (builder.config.data_files or {}).get(source.split, [])]
     if len(files) != rows.num_shards:  # archives hold several
         files = [f"{source.name}, file {number}" for number in range(rows.num_shards)]
     return rows, files
+
+
+class UnreachableError(UserError):
+    """The network or the hub, not what was read: no reason to leave a file out."""
 
 
 class _Trials:
@@ -167,12 +192,14 @@ class _Trials:
         self.failures = 0
 
     def failed(self, where: str, error: Exception) -> None:
-        """Wait, if trying again may help. Raises UserError that opens with `where` if not."""
+        """Wait, if trying again may help. Raises UserError that opens with `where` if not: UnreachableError, where it
+        was the network or the hub, not what was read."""
         reason = f"{type(error).__name__}: {error}"
         if not transient(error):
-            raise UserError(f"{where}: {reason}") from None
+            kind = UnreachableError if _of_the_network(_links(error)) else UserError
+            raise kind(f"{where}: {reason}") from None
         if self.failures == self.allowed:
-            raise UserError(f"{where}: {self.failures} tries again did not help ({reason})") from None
+            raise UnreachableError(f"{where}: {self.failures} tries again did not help ({reason})") from None
         wait_s = min(FIRST_WAIT_S * 2**self.failures, LONGEST_WAIT_S)
         self.failures += 1
         stage.log.warning("%s: %s; try %d of %d in %.0f s", where, reason, self.failures, self.allowed, wait_s)
@@ -193,17 +220,27 @@ def transient(error: BaseException) -> bool:
     That is decided by the error and those behind it: a refusal of the server (401, 404 ...) and the offline mode are
     final, whatever wraps them.
     """
-    links = []
-    link: BaseException | None = error
-    while link is not None and link not in links:
-        links.append(link)
-        link = link.__cause__ or link.__context__
+    links = _links(error)
     if any(type(one).__name__ == "OfflineModeIsEnabled" for one in links) or "OfflineModeIsEnabled" in str(error):
         return False
     statuses = [getattr(getattr(one, "response", None), "status_code", None) for one in links]
     known = [status for status in statuses if isinstance(status, int)]
     if known:
         return all(status >= 500 or status in TRY_AGAIN for status in known)
+    return _of_the_network(links)
+
+
+def _links(error: BaseException) -> list[BaseException]:
+    """An error and those behind it."""
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    return links
+
+
+def _of_the_network(links: list[BaseException]) -> bool:
     return any(
         isinstance(one, ConnectionError | TimeoutError) or type(one).__module__.partition(".")[0] in NETWORK_LIBRARIES
         for one in links

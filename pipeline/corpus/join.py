@@ -12,14 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import stage, store
+from pipeline.stage import UserError
 
 
 def join(parts: Sequence[Path], output: Path) -> int:
     """Put the shards of `parts` into `output` under new numbers; returns how many there are.
 
-    Raises UserError, naming the directory, for a part without a shard.
+    A part may be empty (fewer files than parts, or all of its own damaged). Raises UserError where all are, and naming
+    the directory for a part that is not there.
     """
-    shards = [shard for part in parts for shard in store.shards(part)]
+    if absent := [part for part in parts if not part.is_dir()]:
+        raise UserError(f"{absent[0]}: no such directory")
+    shards = [shard for part in parts for shard in sorted(part.glob("shard-*.parquet"))]
+    if not shards:
+        raise UserError(f"the corpus is empty: none of {len(parts)} parts, {parts[0]} the first, holds a document")
     skipped = [
         one for part in parts if (part / "skipped.json").exists() for one in store.read_json(part / "skipped.json")
     ]
@@ -27,7 +33,8 @@ def join(parts: Sequence[Path], output: Path) -> int:
         for number, shard in enumerate(shards):
             _link(shard, folder / store.shard_name(number))
         if skipped:
-            store.write_json(folder / "skipped.json", skipped)
+            # A file that several parts read rows of is one file.
+            store.write_json(folder / "skipped.json", list({one["where"]: one for one in skipped}.values()))
     return len(shards)
 
 

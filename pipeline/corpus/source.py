@@ -57,6 +57,10 @@ class Divisible(Protocol):
 
 @runtime_checkable
 class Resumable(Protocol):
+    def files(self) -> list[str]:
+        """What is read, by name and version: a run goes on only over the same."""
+        ...
+
     def after(self, identifier: str) -> Iterator[Document | Skipped]:
         """What follows the document with this identifier."""
         ...
@@ -110,6 +114,12 @@ def after(source: Source, identifier: str, read: int) -> Iterator[Document | Ski
         raise TypeError(f"{type(inner).__module__} cannot go on in the middle")
     items = inner.after(identifier)
     return at_most(items, source.limit - read) if isinstance(source, Limited) else items
+
+
+def files_of(source: Source) -> list[str]:
+    """The names and versions of what a resumable source reads."""
+    inner = source.source if isinstance(source, Limited) else source
+    return inner.files() if isinstance(inner, Resumable) else []
 
 
 def at_most(items: Iterator[Document | Skipped], limit: int) -> Iterator[Document | Skipped]:

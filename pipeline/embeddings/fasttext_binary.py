@@ -67,7 +67,7 @@ def _parse(content: mmap.mmap, path: str) -> Model:
     (entries, count, labels, _, pruned), place = _unpack(content, DICTIONARY, place)
     if labels:
         raise UserError(f"{path}: a fastText classifier, with {labels} labels; a model of word vectors is wanted")
-    if entries != count or count < 1:
+    if entries != count or count < 1 or min(dims, buckets, min_n, max_n) < 0:
         raise _DamagedError
     words, place = _words(content, count, place)
     (quantised,), place = _unpack(content, "<?", place)

@@ -5,8 +5,9 @@ The documents are streamed from their shards, once for the vocabulary and once a
 document, its words those of the corpus's vocabulary: the tokenizer's normaliser, then `pipeline.corpus.vocabulary`'s
 rule. With one worker the same corpus, options and seed give the same bits.
 
-The defaults are fastText's, but for the buckets: its 2 million are 2.4 GB at 300 dimensions, and text of ten million
-words has some hundred thousand different n-grams.
+Window, lengths of n-grams and negatives are by default fastText's, the learning rate and the subsampling of frequent
+words gensim's. The buckets are fewer than fastText's: its 2 million are 2.4 GB at 300 dimensions, and text of ten
+million words has some hundred thousand different n-grams.
 """
 
 import json

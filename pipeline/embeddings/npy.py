@@ -5,6 +5,7 @@ array is mapped into memory, not loaded, and nothing in it can run code (no pick
 are counted from 0, lines from 1. Which row is a word's, and how words that stand twice are found: `selection`.
 """
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def mapped(path: str) -> Array:
 def read_words(path: str) -> list[str]:
     """The words of a file, one a line. Raises UserError, naming file and line, for empty lines and broken UTF-8."""
     try:
-        lines = Path(path).read_bytes().removesuffix(b"\n").split(b"\n")
+        lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").split(b"\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     words = []

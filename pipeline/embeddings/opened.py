@@ -34,7 +34,10 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 def _only_member(archive: zipfile.ZipFile, path: str) -> zipfile.ZipInfo:
     """The one file in an archive. Raises UserError where there are none or several, or where it cannot be unpacked."""
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    entries = (member for member in archive.infolist() if not member.is_dir())
+    members = [
+        member for member in entries if not member.filename.startswith("__MACOSX/")
+    ]  # what a Mac packs beside it
     if len(members) != 1:
         names = f": {', '.join(member.filename for member in members[:5])}" if members else ""
         raise UserError(f"{path}: a zip file of vectors must hold exactly one file, not {len(members)}{names}")

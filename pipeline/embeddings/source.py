@@ -91,6 +91,23 @@ def check_options(source: str, options: dict[str, Any]) -> None:
         found.check(options)
 
 
+def check_vocabulary(name: str, source: str, options: Mapping[str, Any], all_words: bool, within: bool) -> None:
+    """Refuse an embedding that is asked for words that it cannot have, or for all where it has any.
+
+    Raises UserError that names the embedding.
+    """
+    where = f"config: embeddings.{name}"
+    numbered = (source == "npy" and options.get("words") is None) or (
+        source == "parquet" and options.get("word", "word") is None
+    )
+    if all_words and source in ("openai", "sentence_transformers"):
+        raise UserError(f"{where}: vocabulary: {source} has a vector for every string, so `all` cannot be asked for")
+    if all_words and within:
+        raise UserError(f"{where}: within: is for the words of the corpus, not for vocabulary: all")
+    if numbered and not all_words:
+        raise UserError(f"{where}: its rows have no words; put `vocabulary: all` beside `source`")
+
+
 def read(source: str, vocabulary: Vocabulary | None, options: dict[str, Any], device: str = "cpu") -> EmbeddingTable:
     """The table of a source, checked.
 

@@ -18,6 +18,7 @@ import pytest
 
 from pipeline import store
 from pipeline.corpus import huggingface
+from pipeline.corpus.documents import write_source
 from pipeline.corpus.source import Skipped, after, open_source, resumable
 from pipeline.stage import UserError
 
@@ -166,7 +167,7 @@ def test_openwebtext_is_the_default_and_says_when_it_cannot_be_reached(tmp_path:
     assert done.returncode == 1
     assert "Skylion007/openwebtext" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".o.lock"]
 
 
 @pytest.fixture
@@ -270,9 +271,86 @@ def test_killed_runs_end_in_the_undisturbed_corpus(shards: Path, tmp_path: Path)
     assert not state.parent.exists()
 
 
-def test_an_unfinished_run_with_other_options_is_not_gone_on_with(shards: Path, tmp_path: Path) -> None:
-    state = tmp_path / ".out.unfinished/progress.json"
-    done = {"shards": 1, "documents": 2, "read": 2, "last": f"{shards}/train/0:2", "skipped": []}
-    store.write_json(state, {"shard_bytes": 999, "facts": {}, "done": done})
-    subprocess.run(command(tmp_path / "out", {"repository": str(shards)}), capture_output=True, check=True)
+@pytest.mark.parametrize("change", [{"text_field": "other"}, {"on_error": "skip"}, {"repository": "elsewhere"}])
+def test_an_unfinished_run_of_something_else_is_not_gone_on_with(shards: Path, tmp_path: Path, change: dict) -> None:
+    """The same shard size and facts are not enough: the options and the files have to be the same."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for path in sorted(shards.rglob("*.parquet")):
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("other", table["text"]), folder / path.name)
+    options = {"repository": str(folder)}
+    source = open_source("huggingface", options)
+    items = iter(source)
+    begun = [next(items) for _ in range(3)]
+
+    class Stopped:
+        """The source, which fails behind three documents."""
+
+        def __iter__(self) -> Iterator[Any]:
+            yield from begun
+            raise UserError("stopped")
+
+        def after(self, identifier: str) -> Iterator[Any]:
+            return iter(())
+
+        files, facts = source.files, source.facts
+
+    with pytest.raises(UserError, match="stopped"):
+        write_source(Stopped(), tmp_path / "out", 500, options)
+    assert store.read_json(tmp_path / ".out.unfinished/progress.json")["done"]["documents"] == 1
+    changed = {**options, **change}
+    if "repository" in change:
+        (folder / "train-00003-of-00004.parquet").unlink()
+        changed = options
+    expected = [text for text in EXPECTED if "repository" not in change or not text.startswith("text 3 ")]
+    assert write_source(open_source("huggingface", changed), tmp_path / "out", 500, changed) == len(expected)
+    assert written(tmp_path / "out") == expected
+
+
+def test_a_second_process_waits_for_the_first(shards: Path, tmp_path: Path) -> None:
+    """A job that outlives its killed workflow: the next one neither mixes nor loses shards."""
+    slow = "import time; from pipeline.corpus import documents; tidy = documents.tidy_space;"
+    slow += "documents.tidy_space = lambda text: (time.sleep(0.1), tidy(text))[1];"
+    slow += "import sys; from pipeline import stage; sys.exit(stage.run(documents.main))"
+    arguments = command(tmp_path / "out", {"repository": str(shards)})[3:]
+    first = subprocess.Popen([sys.executable, "-c", slow, *arguments], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / ".out.unfinished/progress.json").exists():
+        time.sleep(0.02)
+    second = subprocess.run([sys.executable, "-c", slow, *arguments], capture_output=True, text=True)
+    assert first.wait() == 0
+    assert second.returncode == 0, second.stderr
+    assert "another process is at work" in second.stderr
     assert written(tmp_path / "out") == EXPECTED
+
+
+def test_a_shard_that_is_gone_is_noticed(shards: Path, tmp_path: Path) -> None:
+    options = {"repository": str(shards)}
+    source = open_source("huggingface", options)
+
+    class Robbed:
+        def __iter__(self) -> Iterator[Any]:
+            for number, item in enumerate(source):
+                if number == 20:
+                    (tmp_path / ".out.unfinished/shard-00000.parquet").unlink()
+                yield item
+
+        after, files, facts = source.after, source.files, source.facts
+
+    with pytest.raises(UserError, match=r"unfinished: \d+ shards of \d+ documents, not \d+ of 46"):
+        write_source(Robbed(), tmp_path / "out", 500, options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_outage_is_no_damaged_file(server: Any, tmp_path: Path) -> None:
+    """`on_error: skip` leaves out what is damaged, never what could not be reached."""
+    server.faults += ["ok", "ok"] + ["404"] * 50
+    done = subprocess.run(
+        command(tmp_path / "out", {"on_error": "skip", "retries": 0}),
+        capture_output=True,
+        text=True,
+        env=environment(server),
+    )
+    assert done.returncode == 1, done.stderr
+    assert not (tmp_path / "out").exists()
+    assert "skipped" not in done.stderr

@@ -26,10 +26,14 @@ def test_shards_follow_the_order_of_parts(tmp_path: Path) -> None:
     assert store.read_json(tmp_path / "out/skipped.json") == [{"where": "x", "reason": "cut short"}]
 
 
-def test_a_part_without_shards_is_named_and_the_old_corpus_stays(tmp_path: Path) -> None:
-    join([part(tmp_path / "0", "old")], tmp_path / "out")
-    (tmp_path / "1").mkdir()
-    with pytest.raises(UserError, match=r"1: no shard-\*\.parquet in it"):
-        join([tmp_path / "0", tmp_path / "1"], tmp_path / "out")
+def test_a_part_may_be_empty_but_not_all_of_them(tmp_path: Path) -> None:
+    first = part(tmp_path / "0", "old")
+    write_documents([Skipped("x", "cut short")], tmp_path / "1", 4, may_be_empty=True)
+    write_documents([Skipped("x", "cut short")], tmp_path / "2", 4, may_be_empty=True)
+    assert join([first, tmp_path / "1", tmp_path / "2"], tmp_path / "out") == 1
+    assert store.read_json(tmp_path / "out/skipped.json") == [{"where": "x", "reason": "cut short"}]
+    with pytest.raises(UserError, match="the corpus is empty: none of 2 parts"):
+        join([tmp_path / "1", tmp_path / "2"], tmp_path / "out")
+    with pytest.raises(UserError, match="3: no such directory"):
+        join([first, tmp_path / "3"], tmp_path / "out")
     assert [text for some in read_texts(tmp_path / "out/shard-00000.parquet") for text in some] == ["old"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "out"]

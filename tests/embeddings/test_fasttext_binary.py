@@ -102,6 +102,13 @@ def test_a_damaged_value_is_refused_by_word(small, tmp_path):
         read(None, {"path": path})
 
 
+def test_a_negative_argument_is_no_traceback(small, tmp_path):
+    arguments = 8  # behind magic and version; min_n is the ninth of them
+    path = written(small, tmp_path, arguments + 8 * 4, "<i", -3)
+    with pytest.raises(UserError, match=r"changed\.bin"):
+        read(Vocabulary(["catlike"]), {"path": path})
+
+
 def test_a_word_that_is_not_utf8_is_left_out_and_counted(small, tmp_path):
     table = read(None, {"path": written(small, tmp_path, places(small.content).words, "B", 0xFF)})
     assert table.words == small.model.wv.index_to_key[1:]

@@ -128,3 +128,9 @@ def test_missing_files_and_wrong_options_are_refused(tmp_path, given):
         read(None, {"path": str(tmp_path / "x.npy"), "words": str(tmp_path / "none.txt")})
     with pytest.raises(UserError, match="option words must be a string, not 3"):
         read(None, {"path": "x.npy", "words": 3})
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_word(tmp_path):
+    np.save(tmp_path / "v.npy", np.ones((2, 3), np.float32))
+    (tmp_path / "w.txt").write_bytes("\ufeffcat\ndog\n".encode())
+    assert read(None, {"path": str(tmp_path / "v.npy"), "words": str(tmp_path / "w.txt")}).words == ["cat", "dog"]

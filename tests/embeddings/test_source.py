@@ -93,3 +93,20 @@ def test_other_dimensions_than_the_real_ones_are_refused(name, dims, real):
 def test_the_interface_imports_no_torch():
     code = "import sys, pipeline.embeddings.table, pipeline.embeddings.sentence; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("origin", "options", "all_words", "within", "message"),
+    [
+        ("npy", {}, False, False, "its rows have no words; put `vocabulary: all`"),
+        ("parquet", {"word": None}, False, False, "its rows have no words"),
+        ("openai", {}, True, False, "openai has a vector for every string"),
+        ("sentence_transformers", {}, True, False, "sentence_transformers has a vector for every string"),
+        ("npy", {}, True, True, "within: is for the words of the corpus"),
+    ],
+)
+def test_words_that_cannot_be_asked_for(origin, options, all_words, within, message):
+    with pytest.raises(UserError, match=f"config: embeddings.mine: (vocabulary: )?{message}"):
+        source.check_vocabulary("mine", origin, options, all_words, within)
+    source.check_vocabulary("mine", "npy", {"words": "w.txt"}, False, within)
+    source.check_vocabulary("mine", "npy", {}, True, False)

@@ -325,3 +325,10 @@ def test_path_is_a_string(path):
 def test_a_byte_order_mark_is_not_part_of_the_first_word(tmp_path, header):
     (tmp_path / "marked.vec").write_bytes(f"\ufeff{header}a 1 2\nb 3 4\n".encode())
     assert read(None, {"path": str(tmp_path / "marked.vec")}).words == ["a", "b"]
+
+
+def test_what_a_mac_packs_beside_the_file_is_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "v.vec.zip", "w") as archive:
+        archive.writestr("v.vec", "a 1 2\n")
+        archive.writestr("__MACOSX/._v.vec", "\x00")
+    assert read(None, {"path": str(tmp_path / "v.vec.zip")}).words == ["a"]

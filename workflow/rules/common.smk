@@ -14,7 +14,7 @@ from pipeline import configuration, dependencies
 from pipeline.corpus import source as corpus_source
 from pipeline.corpus.source import SOURCES as CORPUS_SOURCES
 from pipeline.embeddings.source import SOURCES as EMBEDDING_SOURCES
-from pipeline.embeddings.source import check_name, check_options
+from pipeline.embeddings.source import check_name, check_options, check_vocabulary
 from pipeline.evaluation import sets
 from pipeline.stage import UserError
 
@@ -32,8 +32,18 @@ def checked(config):
         for name, embedding in config["embeddings"].items():
             check_name(name, embedding["source"], embedding.get("options", {}))
             check_options(embedding["source"], embedding.get("options", {}))
-            for path in embedding_files(embedding.get("options", {})):
-                check_file(f"embeddings.{name}.options", path)
+            check_vocabulary(
+                name,
+                embedding["source"],
+                embedding.get("options", {}),
+                embedding.get("vocabulary", "corpus") == "all",
+                "within" in embedding,
+            )
+            if (
+                embedding["source"] != "fasttext_train"
+            ):  # it reads what the workflow makes
+                for path in embedding_files(embedding.get("options", {})):
+                    check_file(f"embeddings.{name}.options", path)
         corpus_source.open_source(
             config["corpus"]["source"], config["corpus"]["options"]
         )

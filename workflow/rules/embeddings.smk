@@ -24,13 +24,13 @@ def embedding_inputs(wildcards):
 def embedding_words(wildcards):
     """Which words an embedding is asked for: those of the corpus and the evaluation sets, or all that it has."""
     given = EMBEDDINGS[wildcards.embedding]
+    if given.get("vocabulary", "corpus") == "all":
+        return ""
     within = (
         f" --within data/embeddings/{given['within']}.parquet"
         if given.get("within")
         else ""
     )
-    if given.get("vocabulary", "corpus") == "all":
-        return within
     return f"--vocabulary data/corpus/vocabulary.parquet{within}"
 
 
