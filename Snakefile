@@ -38,6 +38,7 @@ include: "workflow/rules/corpus.smk"
 include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/codecs.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/compression.smk"
 include: "workflow/rules/performance.smk"
 
 
@@ -47,4 +48,5 @@ rule all:
         "results/benchmarks.csv",
         "results/benchmarks.parquet",
         FIGURES,
+        COMPRESSION,
         [TOKENS] if NEEDS_CORPUS else [],

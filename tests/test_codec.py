@@ -29,7 +29,10 @@ from pipeline.store import write_parquet
 
 CODECS = [  # those of sentence-transformers are saved in their own test: importing the library takes six seconds
     *(("floats", name) for name in ("float32", "float16", "truncate_5")),
-    ("scalar", "int8"),
+    *(("scalar", name) for name in ("int8", "int5", "int4")),
+    *(("ternary", name) for name in ("ternary", "ternary_entropy")),
+    *(("linear_decoder", f"sign_ridge{weights}") for weights in ("", "_int8", "_ternary")),
+    *(("lossless", "lossless"), ("zstd_peers", "zstd"), ("zstd_peers", "zstd_shuffled")),
     *(("binary", name) for name in ("sign", "sign_centered")),
     *(("faiss_peers", f"faiss:{name}") for name in ("SQ8", "RaBitQ2", "EDEN2", "PCA6,SQ4", "ITQ6,LSH", "PQ4x4np")),
 ]
@@ -61,8 +64,11 @@ def test_a_saved_codec_encodes_and_decodes_as_before(pair, tmp_path):
     before, after = codec.encode(x), again.encode(x)
     assert before.arrays.keys() == after.arrays.keys()
     for name in before.arrays:
-        assert before[name].dtype == after[name].dtype
-        np.testing.assert_array_equal(before[name], after[name])
+        if isinstance(before[name], Strings):
+            assert before[name].strings() == after[name].strings()
+        else:
+            assert before[name].dtype == after[name].dtype
+            np.testing.assert_array_equal(before[name], after[name])
     if codec.decodes:
         np.testing.assert_array_equal(codec.decode(before), again.decode(after))
     write_codes(tmp_path / "codes.parquet", [f"w{i}" for i in range(9)], before, {})
@@ -79,12 +85,15 @@ def test_every_codec_keeps_the_protocol(pair):
     x = rows(7, 12, seed=1)
     codes = codec.encode(x)
     assert len(codes) == 7
-    assert codec.encode(x).nbytes == 7 * codec.encode(x[:1]).nbytes
+    strings = [array for array in codes.arrays.values() if isinstance(array, Strings)]
+    if not strings:
+        assert codes.nbytes == 7 * codec.encode(x[:1]).nbytes
     assert isinstance(codec.lossless, bool)
     if codec.decodes:
         assert codec.decode(codes).shape == (7, 12)
         assert codec.decode(codes).dtype == np.float32
-        np.testing.assert_array_equal(codec.decode(codes.take(np.array([5, 2]))), codec.decode(codes)[[5, 2]])
+        if all(array.group == 1 for array in strings):  # else no vector can be taken by itself
+            np.testing.assert_array_equal(codec.decode(codes.take(np.array([5, 2]))), codec.decode(codes)[[5, 2]])
     if isinstance(codec, Searchable):
         for rule in codec.searches:
             assert codec.searcher(rule, codes)(x[:2], 3).shape == (2, 3)

@@ -21,7 +21,10 @@ ROOT = Path(__file__).parent.parent
 TIMING = {"encode_vectors_per_s", "decode_vectors_per_s", "queries_per_s"}
 SMALL = {  # over config/test.yaml: the two runs that are killed and started again
     "tables": ["spacy_md"],
-    "representations": {"faiss_peers": [], "sentence_transformers_peers": [], "scalar": []},
+    "representations": {
+        **{"faiss_peers": [], "sentence_transformers_peers": [], "scalar": []},
+        **{"linear_decoder": [], "ternary": [], "lossless": []},
+    },
 }
 
 
@@ -73,7 +76,7 @@ def test_the_table_holds_every_representation_of_every_embedding(tree: Path) -> 
     for embedding in ("spacy_md", "minilm", "spacy_md+minilm"):
         names = {row["representation"] for row in table if row["embedding"] == embedding}
         assert {"float32", "truncate_128", "int8", "sign", "sign_centered", "faiss:SQ4"} < names
-        assert len(names) == 11
+        assert len(names) == 15
     reference = {row["embedding"]: row for row in table if row["representation"] == "float32"}
     assert {row["dims"] for row in reference.values()} == {"300", "384", "684"}
     for row in reference.values():
@@ -100,8 +103,10 @@ def test_figures_tokens_and_logs_are_there(tree: Path) -> None:
     assert figures == [
         "analogy_by_bytes.png",
         "datasets.png",
+        "distortion_by_bytes.png",
         "recall_by_bytes.png",
         "recall_unseen_by_bytes.png",
+        "stream_by_tokens.png",
     ]
     assert all((tree / "results/figures" / name).stat().st_size > 10_000 for name in figures)
     assert list((tree / "data/corpus/tokens").glob("shard-*.parquet"))
@@ -123,7 +128,9 @@ def test_an_edit_reruns_what_depends_on_it_and_nothing_else(tree: Path) -> None:
         counts, modules = planned(snakemake(tree, "-n").stdout)
     finally:
         module.write_text(before)
-    assert counts == {"fit": 3, "measure": 3, "table": 1, "figures": 1, "all": 1}  # three tables
+    assert counts == {
+        **{"fit": 3, "measure": 3, "table": 1, "figures": 1, "ledger": 1, "compression_figures": 1, "all": 1}
+    }  # three tables
     assert modules == {"binary"}
 
 
@@ -250,14 +257,17 @@ def test_ready_vectors_alone_need_no_corpus_and_no_words(tree: Path, tmp_path: P
     own = {
         "embeddings": {"mine": {"source": "npy", "options": {"path": "vectors.npy"}, "vocabulary": "all"}},
         "tables": ["mine"],
-        "representations": {"faiss_peers": ["faiss:SQ8"], "sentence_transformers_peers": []},
+        "representations": {
+            **{"faiss_peers": ["faiss:SQ8"], "sentence_transformers_peers": [], "scalar": ["int8"]},
+            **{"linear_decoder": [], "ternary": []},
+        },
     }
     (tmp_path / "own.json").write_text(json.dumps(own))
     done = snakemake(tree, "--directory", str(tmp_path), configfiles=["config/test.yaml", str(tmp_path / "own.json")])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert not (tmp_path / "data/corpus").exists()
     found = {(row["representation"], row["search"]): row for row in rows(tmp_path / "results/benchmarks.csv")}
-    assert {name for name, _ in found} == {"float32", "int8", "sign", "sign_centered", "faiss:SQ8"}
+    assert {name for name, _ in found} == {"float32", "int8", "sign", "sign_centered", "faiss:SQ8", "lossless"}
     for row in found.values():
         assert (row["vectors"], row["dims"], row["wordsim353"], row["analogy_semantic"]) == ("300", "24", "", "")
         assert 0 < float(row["knn10_overlap"]) <= 1

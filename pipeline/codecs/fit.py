@@ -46,7 +46,7 @@ def fit_module(
         codecs.build(module, name, seeds[0])  # a mistyped name fails before anything is fitted
     provenance = {
         "embedding_digest": array_digest(table.vectors),
-        "versions": versions("numpy", "faiss-cpu", "faiss-gpu", "sentence-transformers"),
+        "versions": versions("numpy", "faiss-cpu", "faiss-gpu", "sentence-transformers", "constriction", "zstandard"),
     }
     files: dict[str, dict[str, str]] = {}
     skipped: dict[str, str] = {}

@@ -158,6 +158,7 @@ def _write_shards(
         ):
             for group in groups:
                 writer.write_table(pa.table({"id": group.ids, "text": group.texts}, schema=schema))
+                pa.default_memory_pool().release_unused()
                 done = Progress(shard + 1, done.documents + len(group.ids), group.read, group.ids[-1])
         done = done._replace(skipped=tuple(skipped.values()))
         keep(done)

@@ -103,8 +103,8 @@ def test_a_damaged_value_is_refused_by_word(small, tmp_path):
 
 
 def test_a_negative_argument_is_no_traceback(small, tmp_path):
-    arguments = 8  # behind magic and version; min_n is the ninth of them
-    path = written(small, tmp_path, arguments + 8 * 4, "<i", -3)
+    arguments = 8  # behind magic and version; min_n is the tenth of them
+    path = written(small, tmp_path, arguments + 9 * 4, "<i", -3)
     with pytest.raises(UserError, match=r"changed\.bin"):
         read(Vocabulary(["catlike"]), {"path": path})
 

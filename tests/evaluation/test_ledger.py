@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from pipeline.codec import Codes, build
-from pipeline.evaluation.ledger import cost
+from pipeline.evaluation.ledger import all_in_ratio, cost, rerank_bytes, rerank_names, shares
+from pipeline.stage import UserError
+from pipeline.store import unit_rows
 
 
 def test_by_hand():
@@ -31,3 +33,49 @@ def test_what_is_shared_weighs_less_in_a_larger_table():
     assert ratios == sorted(ratios)
     assert ratios[0] == 32 / (8 + 64)
     assert ratios[2] == pytest.approx(4, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def rows_16():
+    return unit_rows(np.random.default_rng(0).normal(size=(90, 16)).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "rerank", "decoder"),
+    [
+        ("floats", "float32", 0, 0),
+        ("binary", "sign", 0, 0),
+        ("faiss_peers", "faiss:SQ8", 0, 0),
+        ("sentence_transformers_peers", "sentence-transformers:int8", 0, 0),
+        ("sentence_transformers_peers", "sentence-transformers:binary+rescore", 0, 0),
+        ("sentence_transformers_peers", "sentence-transformers:binary+int8_rescore", 16, 0),
+    ],
+)
+def test_the_parts_add_up(rows_16, module, name, rerank, decoder):
+    codec = build(module, name, 0).fit(rows_16)
+    codes = codec.encode(rows_16)
+    assert rerank_bytes(codes) == 90 * rerank
+    found = shares(codec)
+    assert found.decoder == decoder
+    assert sum(found) == cost(codec, codes, 16).shared_bytes
+
+
+def test_weights_are_the_decoders_whatever_is_said_of_others():
+    codec = build("floats", "float32", 0)
+    codec.shared = {"mean": np.zeros(3, np.uint8), "weights": np.zeros(5, np.uint8), "bias": np.zeros(7, np.uint8)}
+    assert shares(codec) == (3, 12)
+    codec.ledger = {"mean": "decoder", "bias": "codebook"}
+    assert shares(codec) == (7, 8)
+    codec.ledger = {"mean": "rerank"}
+    with pytest.raises(UserError, match="float32: its ledger calls 'mean' 'rerank', which is neither"):
+        shares(codec)
+
+
+def test_bytes_are_a_payload_unless_there_are_bits():
+    assert rerank_names(["bytes"]) == set()
+    assert rerank_names(["bits", "bytes", "rerank_norm"]) == {"bytes", "rerank_norm"}
+
+
+def test_the_all_in_ratio_by_hand():
+    assert all_in_ratio(10, 1000, 5, 5000) == 4
+    assert all_in_ratio(10, 1e9, 5, 5000) == pytest.approx(8, rel=1e-5)

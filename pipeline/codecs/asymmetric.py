@@ -1,0 +1,42 @@
+"""Asymmetric search: float queries against codes that stay packed, by the cosine of query and decoded row.
+
+It ranks as `decoded` does, but what it keeps is the codes alone: a block of rows is decoded, compared and forgotten. So
+its memory is the codes' and its speed has the decoding in it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.codec import Array, Codes, Search
+
+BLOCK = 4096
+
+
+def cosine(codes: Codes, decode: Callable[[Codes], Array]) -> Search:
+    """Largest q . x' / |x'|, x' the decoded row; a row that decodes to zero scores 0."""
+
+    def search(queries: Array, k: int) -> Array:
+        scores = np.empty((len(queries), 0), np.float32)
+        rows = np.empty((len(queries), 0), np.int64)
+        for start in range(0, len(codes), BLOCK):
+            block = decode(codes.take(np.arange(start, min(start + BLOCK, len(codes)))))
+            lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
+            found = queries @ block.T / np.where(lengths > 0, lengths, 1)
+            scores = np.concatenate([scores, found], axis=1)
+            rows = np.concatenate([rows, np.broadcast_to(np.arange(start, start + len(block)), found.shape)], axis=1)
+            kept = _largest(scores, k)
+            scores, rows = np.take_along_axis(scores, kept, axis=1), np.take_along_axis(rows, kept, axis=1)
+        return np.pad(rows, ((0, 0), (0, k - rows.shape[1])), constant_values=-1)
+
+    return search
+
+
+def _largest(scores: Array, k: int) -> Array:
+    """Places of the k largest of each row (all, if there are fewer), largest first."""
+    if scores.shape[1] > k:
+        places = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+    else:
+        places = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    order = np.argsort(-np.take_along_axis(scores, places, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(places, order, axis=1)

@@ -1,0 +1,125 @@
+# Requires  results/codecs, results/benchmarks.parquet; for the stream data/corpus/documents and tokenizer.json too.
+# Makes     results/compression.csv (the ledger: a row a representation), results/stream.csv and results/stream.parquet
+#           (running words as vectors, everything counted) and their figures.
+#           Without a corpus (ready vectors alone) there is no stream.
+
+# The stream is measured on one table: the first concatenation, or the last table where there is none.
+STREAM_TABLE = next((table for table in TABLES if "+" in table), TABLES[-1])
+STREAM_MODULES = [
+    file for file in ("floats", "scalar", "lossless") if file in REPRESENTATIONS
+]
+COMPRESSION_FIGURES = ["distortion_by_bytes"] + (
+    ["stream_by_tokens"] if NEEDS_CORPUS else []
+)
+COMPRESSION = [
+    "results/compression.csv",
+    *expand("results/figures/{figure}.png", figure=COMPRESSION_FIGURES),
+    *(["results/stream.csv"] if NEEDS_CORPUS else []),
+]
+
+
+rule ledger:
+    input:
+        code=code("pipeline.evaluation.compression"),
+        modules=code(*(f"pipeline.codecs.{module}" for module in REPRESENTATIONS)),
+        benchmarks="results/benchmarks.parquet",
+        embeddings=expand("data/embeddings/{table}.parquet", table=TABLES),
+        codecs=expand(
+            "results/codecs/{table}/{module}", table=TABLES, module=REPRESENTATIONS
+        ),
+    output:
+        report(
+            "results/compression.csv",
+            caption="../report/compression.rst",
+            category="Table",
+            labels={"table": "compression"},
+        ),
+    log:
+        "logs/ledger.log",
+    benchmark:
+        "results/timing/ledger.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+    message:
+        "The ledger: results/compression.csv"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.evaluation.compression --benchmarks {input.benchmarks}"
+        " --embeddings {input.embeddings:q} --codecs {input.codecs:q} --output {output} 2>&1 | tee {log}"
+
+
+rule stream:
+    input:
+        code=code(
+            "pipeline.evaluation.stream",
+            *(f"pipeline.codecs.{module}" for module in STREAM_MODULES),
+        ),
+        documents="data/corpus/documents",
+        tokenizer="data/corpus/tokenizer.json",
+        embedding=f"data/embeddings/{STREAM_TABLE}.parquet",
+        codecs=expand(
+            "results/codecs/{table}/{module}",
+            table=[STREAM_TABLE],
+            module=STREAM_MODULES,
+        ),
+    output:
+        csv=report(
+            "results/stream.csv",
+            caption="../report/stream.rst",
+            category="Table",
+            labels={"table": "stream"},
+        ),
+        parquet="results/stream.parquet",
+    log:
+        "logs/stream.log",
+    benchmark:
+        "results/timing/stream.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    params:
+        stem=lambda wildcards, output: output.csv.removesuffix(".csv"),
+        codecs=lambda wildcards, input: (
+            ["--codecs", *input.codecs] if input.codecs else []
+        ),
+    message:
+        "The stream claim on {input.embedding}"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.evaluation.stream --documents {input.documents}"
+        " --tokenizer {input.tokenizer} --embedding {input.embedding:q} {params.codecs:q}"
+        " --output {params.stem} 2>&1 | tee {log}"
+
+
+rule compression_figures:
+    input:
+        code=code("pipeline.plots.compression"),
+        benchmarks="results/benchmarks.parquet",
+        ledger="results/compression.csv",
+        stream=["results/stream.parquet"] if NEEDS_CORPUS else [],
+    output:
+        [
+            report(
+                f"results/figures/{name}.png",
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"figure": name.replace("_", " ")},
+            )
+            for name in COMPRESSION_FIGURES
+        ],
+    log:
+        "logs/compression_figures.log",
+    benchmark:
+        "results/timing/compression_figures.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+        stream=lambda wildcards, input: (
+            ["--stream", *input.stream] if input.stream else []
+        ),
+    message:
+        "Figures of the ledger and of the stream: {params.folder}"
+    shell:
+        "python -m pipeline.plots.compression --benchmarks {input.benchmarks} --ledger {input.ledger}"
+        " {params.stream:q} --output {params.folder} 2>&1 | tee {log}"
