@@ -39,6 +39,7 @@ include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/codecs.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/compression.smk"
+include: "workflow/rules/sigma_delta.smk"
 include: "workflow/rules/performance.smk"
 
 
@@ -49,4 +50,5 @@ rule all:
         "results/benchmarks.parquet",
         FIGURES,
         COMPRESSION,
+        SIGMA_DELTA_FIGURES,
         [TOKENS] if NEEDS_CORPUS else [],

@@ -23,7 +23,7 @@ SMALL = {  # over config/test.yaml: the two runs that are killed and started aga
     "tables": ["spacy_md"],
     "representations": {
         **{"faiss_peers": [], "sentence_transformers_peers": [], "scalar": []},
-        **{"linear_decoder": [], "ternary": [], "lossless": []},
+        **{"linear_decoder": [], "ternary": [], "lossless": [], "sigma_delta": []},
     },
 }
 
@@ -76,7 +76,7 @@ def test_the_table_holds_every_representation_of_every_embedding(tree: Path) -> 
     for embedding in ("spacy_md", "minilm", "spacy_md+minilm"):
         names = {row["representation"] for row in table if row["embedding"] == embedding}
         assert {"float32", "truncate_128", "int8", "sign", "sign_centered", "faiss:SQ4"} < names
-        assert len(names) == 15
+        assert len(names) == 17
     reference = {row["embedding"]: row for row in table if row["representation"] == "float32"}
     assert {row["dims"] for row in reference.values()} == {"300", "384", "684"}
     for row in reference.values():
@@ -106,6 +106,7 @@ def test_figures_tokens_and_logs_are_there(tree: Path) -> None:
         "distortion_by_bytes.png",
         "recall_by_bytes.png",
         "recall_unseen_by_bytes.png",
+        "sigma_delta_slopes.png",
         "stream_by_tokens.png",
     ]
     assert all((tree / "results/figures" / name).stat().st_size > 10_000 for name in figures)
@@ -213,7 +214,10 @@ def test_two_runs_in_one_folder_are_refused(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("embeddings: {mine: {source: npy, options: {path: no.npy}}}", "embeddings.mine.options: no.npy: no such file"),
+        (
+            "embeddings: {mine: {source: npy, options: {path: no.npy}, vocabulary: all}}",
+            "embeddings.mine.options: no.npy: no such file",
+        ),
         (
             "embeddings: {mine: {source: openai, options: {model: m, api_key: sk-1}}}",
             "option 'api_key' looks like a key",
@@ -259,7 +263,7 @@ def test_ready_vectors_alone_need_no_corpus_and_no_words(tree: Path, tmp_path: P
         "tables": ["mine"],
         "representations": {
             **{"faiss_peers": ["faiss:SQ8"], "sentence_transformers_peers": [], "scalar": ["int8"]},
-            **{"linear_decoder": [], "ternary": []},
+            **{"linear_decoder": [], "ternary": [], "sigma_delta": []},
         },
     }
     (tmp_path / "own.json").write_text(json.dumps(own))

@@ -43,30 +43,55 @@ def asked_s(headers: Mapping[str, str], now: float) -> float | None:
 
 
 class Gate:
-    """What all workers pass before a request: shut for a while after a rate limit, and for good after `stop`."""
+    """What all workers pass before a request: shut for a while after a rate limit, held by one of them while it finds
+    out whether the others' requests make sense, and shut for good after `stop`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._opens = -math.inf
-        self._stopped = threading.Event()
+        self._stopped = False
+        self._holder: int | None = None  # a thread
 
     def shut(self, seconds: float) -> None:
         """Nobody passes for so many seconds from now. A longer wait that is under way is kept."""
-        with self._lock:
+        with self._changed:
             self._opens = max(self._opens, self._clock() + seconds)
 
     def stop(self) -> None:
         """Whoever waits, and whoever comes, is turned away."""
-        self._stopped.set()
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def hold(self) -> bool:
+        """From now on this thread alone passes, until it calls `release`. Waits while another holds the gate.
+
+        False if the gate is stopped.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._mine())
+            if not self._stopped:
+                self._holder = threading.get_ident()
+            return not self._stopped
+
+    def release(self) -> None:
+        """The others pass again, if it was this thread that held the gate."""
+        with self._changed:
+            if self._holder == threading.get_ident():
+                self._holder = None
+                self._changed.notify_all()
 
     def passed(self, seconds: float = 0.0) -> bool:
         """Wait for so many seconds, and until the gate is open. False if it is stopped, at once."""
         mine = self._clock() + seconds
-        while not self._stopped.is_set():
-            with self._lock:
+        with self._changed:
+            while not self._stopped:
                 left = max(mine, self._opens) - self._clock()
-            if left <= 0:
-                return True
-            self._stopped.wait(left)
+                if left <= 0 and self._mine():
+                    return True
+                self._changed.wait(left if left > 0 else None)
         return False
+
+    def _mine(self) -> bool:
+        return self._holder in (None, threading.get_ident())

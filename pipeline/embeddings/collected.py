@@ -45,13 +45,18 @@ class Collected:
 
 
 class Dimensions:
-    """The number of values that all vectors have: the first's, where it is not known before."""
+    """The number of values that all vectors have, and who says so: the first vectors, where it is not known before."""
 
-    def __init__(self, expected: int | None) -> None:
-        self.expected = expected
+    def __init__(self, expected: int | None, said_by: str) -> None:
+        self.expected, self._said_by = expected, said_by
         self._lock = threading.Lock()
 
-    def agree(self, found: int) -> bool:
+    def agree(self, found: int, said_by: object) -> bool:
+        """Whether vectors of so many values belong here; `said_by` (their file) is named if others do not agree."""
         with self._lock:
-            self.expected = self.expected or found
+            if self.expected is None:
+                self.expected, self._said_by = found, str(said_by)
             return self.expected == found
+
+    def __str__(self) -> str:
+        return f"{self.expected} of {self._said_by}"

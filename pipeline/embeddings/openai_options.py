@@ -1,19 +1,21 @@
 """Options of the source `openai`, checked; and the key, which is none of them."""
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from pipeline.embeddings import template
+from pipeline.embeddings import openai_key, template
+from pipeline.embeddings.openai_key import VARIABLE
 from pipeline.stage import UserError, check_keys
 
 WHAT = "embedding source openai"
-VARIABLE = "OPENAI_API_KEY"
 OFFICIAL = "https://api.openai.com/v1"
 PLACEHOLDER = "none"  # the client sends no request without a key
+DEFAULT_PORTS = {"http": 80, "https": 443}
 MOST_INPUTS = 2048  # a request's, says OpenAI's reference of /v1/embeddings
 
 LIKE_A_KEY = re.compile("key|token|secret|password|credential|auth", re.IGNORECASE)
@@ -36,7 +38,11 @@ MODELS = {
 
 @dataclass(frozen=True)
 class Options:
-    """`dimensions` are those to ask for: None for the model's own. `price` and `max_cost`: US$; None if unknown."""
+    """`dimensions` are those to ask for: None for the model's own. `price` and `max_cost`: US$; None if unknown.
+
+    `max_cost` is for one run: another run may spend as much again. `timeout_s` is for a whole reply: a body that is not
+    whole by then is given up at its next byte, or after as long again without one.
+    """
 
     model: str
     base_url: str = OFFICIAL
@@ -76,15 +82,30 @@ AMOUNTS = ("price", "max_cost", "timeout_s")
 OPTIONAL = ("dimensions", "tokenizer", "price", "max_cost")  # null is the same as leaving them out
 
 
-def parse(given: Mapping[str, Any]) -> Options:
-    """Raises UserError for unknown, missing and badly typed options, and for what looks like a key, never shown."""
+def parse(given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Options:
+    """Raises UserError for unknown, missing and badly typed options, and for what looks like a key, never shown.
+
+    A name or value looks like a key that holds the one of the environment, or anything of the form of one.
+    """
+    key = openai_key.of(environment)
+    try:
+        return _parsed(given, key)
+    except UserError as error:
+        raise UserError(openai_key.scrubbed(str(error), key)) from None
+
+
+def _parsed(given: Mapping[str, Any], key: str | None) -> Options:
     names = {field.name for field in fields(Options)}
+    advice = f"the key is read from the environment variable {VARIABLE} only"
+    for name in sorted(given):
+        if found := openai_key.held(name, key):
+            raise UserError(f"{WHAT}: an option's name holds {found}; {advice}; take it out, and make a new key")
     for name in sorted(given.keys() - names):
         if LIKE_A_KEY.search(name):
-            raise UserError(
-                f"{WHAT}: option {name!r} looks like a key; the key is read from the environment variable "
-                f"{VARIABLE} only, and never belongs in a configuration"
-            )
+            raise UserError(f"{WHAT}: option {name!r} looks like a key; {advice}, and never belongs in a configuration")
+    for name in sorted(given):
+        if found := openai_key.held(given[name], key):
+            raise UserError(f"{WHAT}: option {name} holds {found}; {advice}; take it out, and make a new key")
     check_keys(WHAT, given, names, ("model",))
     options = {
         name: _checked(name, value) for name, value in given.items() if value is not None or name not in OPTIONAL
@@ -104,20 +125,17 @@ def parse(given: Mapping[str, Any]) -> Options:
 def api_key(options: Options, environment: Mapping[str, str], needed: bool = True) -> str | None:
     """The key to send, or None: an endpoint that is not OpenAI's may need none.
 
-    Raises UserError, never showing the value, for a key that no header can carry, one that stands in an option, and
-    where OpenAI's own endpoint is `needed` without one.
+    Raises UserError, never showing the value, for a key that no header can carry, and where OpenAI's own endpoint is
+    `needed` without one.
     """
-    key = environment.get(VARIABLE, "").strip()
-    if not key:
+    key = openai_key.of(environment)
+    if key is None:
         host = urlsplit(options.base_url).hostname or ""
         if needed and (host == "api.openai.com" or host.endswith(".api.openai.com")):
             raise UserError(f"{WHAT}: the environment variable {VARIABLE} is not set; {options.base_url} needs a key")
         return None
     if not re.fullmatch(r"[!-~]+", key):
         raise UserError(f"{WHAT}: {VARIABLE} holds a blank or a character that is not ASCII; no key has one")
-    for name in STRINGS:
-        if len(key) >= 8 and key in (getattr(options, name) or ""):
-            raise UserError(f"{WHAT}: option {name} holds the key of {VARIABLE}; take it out and make a new key")
     return key
 
 
@@ -134,12 +152,15 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _base_url(text: str) -> str:
-    """One spelling of an endpoint. Raises UserError, not showing what may be a secret, if it is no plain URL."""
+    """One spelling of an endpoint, so that it has one store: small letters in scheme and host, no default port, single
+    slashes. Raises UserError, not showing what may be a secret, if it is no plain URL."""
     try:
         url = urlsplit(text)
-        plain = url.scheme in ("http", "https") and url.hostname and (url.port or True)
+        plain = url.scheme in DEFAULT_PORTS and url.hostname and (url.port or True)
     except ValueError:
         plain = False
     if not plain or "@" in text or "?" in text or "#" in text or any(character.isspace() for character in text):
         raise UserError(f"{WHAT}: base_url must be http(s)://host[:port]/path, without user, password, query or blank")
-    return text.rstrip("/")
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    port = "" if url.port in (None, DEFAULT_PORTS[url.scheme]) else f":{url.port}"
+    return f"{url.scheme}://{host}{port}{re.sub('/+', '/', url.path).rstrip('/')}"

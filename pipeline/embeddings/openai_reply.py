@@ -15,9 +15,10 @@ from pipeline.store import Array
 
 
 class ReplyError(Exception):
-    """A reply that cannot be used. The message says why; `tokens` are those that the server counted nevertheless."""
+    """A reply that cannot be used. The message says why; `tokens` are those that the server counted nevertheless, None
+    where it tells none."""
 
-    def __init__(self, reason: str, tokens: int = 0) -> None:
+    def __init__(self, reason: str, tokens: int | None = None) -> None:
         super().__init__(reason)
         self.tokens = tokens
 
@@ -32,8 +33,8 @@ class Unusable(NamedTuple):
 def parse(content: bytes, inputs: int) -> Reply:
     """The vectors of `inputs` inputs, in their order. Values may be NaN or infinite: see `unusable`.
 
-    Raises ReplyError for what is not JSON, other lengths, indices that are not each input's once, vectors of several
-    lengths, and values that are no numbers.
+    Raises ReplyError for what is not JSON, an error in the place of embeddings (in the server's words), other lengths,
+    indices that are not each input's once, vectors of several lengths, and values that are no numbers.
     """
     try:
         body = json.loads(content)
@@ -41,23 +42,37 @@ def parse(content: bytes, inputs: int) -> Reply:
         raise ReplyError("the reply is not JSON") from None
     items = body.get("data") if isinstance(body, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise ReplyError("the reply holds no list of embeddings")
+        if isinstance(body, dict) and body.get("error"):
+            raise ReplyError(f"the server says: {said(body['error'])}", _tokens(body))
+        raise ReplyError("the reply holds no list of embeddings", _tokens(body) if isinstance(body, dict) else None)
     tokens = _tokens(body)
     try:
         vectors = _vectors(items, inputs)
     except ReplyError as error:
-        raise ReplyError(str(error), tokens or 0) from None
+        raise ReplyError(str(error), tokens) from None
     return Reply(vectors, str(body.get("model") or ""), tokens)
 
 
+def said(error: object) -> str:
+    """The reason in what a server calls an error: its `message` or `detail`, where it has one, else all of it."""
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error
+    return str(error)
+
+
+def usable(vectors: Array) -> Array:
+    """Which of n vectors, float32 [n, d], have a direction: those without NaN and infinity, and not only zeros."""
+    there: Array = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+    return there
+
+
 def unusable(vectors: Array) -> Unusable | None:
-    """The first of n vectors, float32 [n, d], that holds NaN or infinity or only zeros; None if all can be used."""
-    finite = np.isfinite(vectors).all(axis=1)
-    usable = finite & vectors.any(axis=1)
-    if usable.all():
+    """The first of n vectors, float32 [n, d], that is not `usable`, and why; None if all are."""
+    there = usable(vectors)
+    if there.all():
         return None
-    first = int(np.argmin(usable))
-    return Unusable(first, "a zero vector" if finite[first] else "NaN or infinity")
+    first = int(np.argmin(there))
+    return Unusable(first, "a zero vector" if np.isfinite(vectors[first]).all() else "NaN or infinity")
 
 
 def _vectors(items: list[dict[str, Any]], inputs: int) -> Array:

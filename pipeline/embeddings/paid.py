@@ -3,25 +3,30 @@
 A folder for each endpoint, model and number of dimensions, named by the model and a digest of the three, which
 about.json spells out. A file for each reply, `reply-<digest of its texts>.parquet`: `text: string, vector:
 fixed_size_list<float32>[d]`, with the tokens that the server counted and digests of texts and vectors in the metadata.
-A file appears when it is whole, and nothing is ever written into one; so several processes can share a folder, and
-after kill -9 it holds all replies but those that were still under way.
+A file appears when it is whole, and nothing is ever written into one; so several processes can read a folder, and after
+kill -9 it holds all replies but those that were still under way. Who pays holds the folder's lock meanwhile: one of the
+kernel's, which ends with the process.
 """
 
+import errno
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.stage import UserError
-from pipeline.store import Array, array_digest, read_parquet, write_json, write_parquet
+from pipeline.store import Array, array_digest, write_json, write_parquet
 
 DIGEST_DIGITS = 32
 ABANDONED_S = 3600  # writing takes seconds: an older temporary file belongs to a process that was killed
@@ -63,26 +68,69 @@ def prepare(where: Path, base_url: str, model: str, dimensions: int | None) -> N
                 part.unlink()
 
 
+@contextmanager
+def locked(where: Path) -> Iterator[None]:
+    """Make the folder and hold its lock as long as the block lasts. Waits, and says so, while another process has it.
+
+    What that process has paid for lies in the folder then: read it before paying. Raises OSError.
+    """
+    where.mkdir(parents=True, exist_ok=True)
+    with open(where / "lock", "a+", encoding="ascii", errors="replace") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            log.warning("%s: process %s is paying; waiting until it ends", where, file.read(20).strip() or "of others")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def reply_path(where: Path, texts: Sequence[str]) -> Path:
+    """The file of a reply to these texts."""
+    return where / f"reply-{_texts_digest(texts)[:DIGEST_DIGITS]}.parquet"
+
+
 def write(where: Path, texts: Sequence[str], reply: Reply) -> Path:
     """Keep the vectors of n different texts. When it returns they are on the disk."""
-    texts_digest = _texts_digest(texts)
     values = pa.array(np.ascontiguousarray(reply.vectors).ravel())
     vectors = pa.FixedSizeListArray.from_arrays(values, reply.vectors.shape[1])
     facts = {
         "model": reply.model,
         "tokens": "" if reply.tokens is None else str(reply.tokens),
-        "texts_sha256": texts_digest,
+        "texts_sha256": _texts_digest(texts),
         "vectors_sha256": array_digest(reply.vectors),
     }
-    path = where / f"reply-{texts_digest[:DIGEST_DIGITS]}.parquet"
+    path = reply_path(where, texts)
     columns = {"text": pa.array(texts, pa.string()), "vector": vectors}
     write_parquet(path, pa.table(columns), facts, use_byte_stream_split=["vector.list.element"], use_dictionary=False)
     return path
 
 
 def read(path: Path) -> tuple[list[str], Reply]:
-    """The texts and the reply of one file. Raises UserError, naming the file, unless every bit is as it was written."""
-    table = read_parquet(path, ["text", "vector"])
+    """The texts and the reply of one file.
+
+    Raises UserError, naming the file, unless every bit is as it was written, and OSError where that cannot be found
+    out: the file cannot be read, or the memory does not suffice.
+    """
+    try:
+        return _parsed(path, path.read_bytes())
+    except MemoryError:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path)) from None
+
+
+def _parsed(path: Path, content: bytes) -> tuple[list[str], Reply]:
+    try:
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:  # pyarrow's, about the bytes: they are all there
+        raise UserError(f"{path}: not a whole Parquet file ({error})") from None
+    for name in ("text", "vector"):
+        if name not in table.column_names:
+            raise UserError(f"{path}: no column {name!r}; it has {', '.join(table.column_names)}")
     facts = {key.decode(): value.decode("utf-8", "replace") for key, value in (table.schema.metadata or {}).items()}
     column = table.column("vector").combine_chunks()
     if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
@@ -99,11 +147,25 @@ def read(path: Path) -> tuple[list[str], Reply]:
     return texts, Reply(vectors, model, tokens)
 
 
-def replies(where: Path, damaged: list[Damaged]) -> Iterator[tuple[Path, list[str], Reply]]:
-    """All replies of a folder, which need not exist, in the order of their names; others are added to `damaged`."""
-    for path in sorted(where.glob("reply-*.parquet")):
+def replies(
+    where: Path, damaged: list[Damaged], known: Collection[Path] = ()
+) -> Iterator[tuple[Path, list[str], Reply]]:
+    """All replies of a folder, which need not exist, but those that are `known`, in the order of their names.
+
+    Files that were read and are not what was written are added to `damaged`. Raises OSError for a folder or a file that
+    cannot be read: what was paid for may be in it.
+    """
+    try:
+        names = sorted(os.listdir(where))  # glob takes a folder that it cannot read for an empty one
+    except FileNotFoundError:
+        return
+    for path in (where / name for name in names if re.fullmatch(r"reply-.*\.parquet", name)):
+        if path in known:
+            continue
         try:
             texts, reply = read(path)
+        except FileNotFoundError:  # another process has set it aside
+            continue
         except (UserError, pa.ArrowException, ValueError) as error:  # bytes at random can fail anywhere in pyarrow
             damaged.append(Damaged(path, " ".join(str(error).split()).removeprefix(f"{path}: ")))
         else:

@@ -146,6 +146,8 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "status":
             message = fault.get("message", "no reason").replace("{authorization}", authorization)
             self.error(fault["status"], message, fault.get("code"), fault.get("headers"))
+        elif kind == "error":
+            self.answer(200, json.dumps({"error": {"message": fault["message"]}}).encode())
         elif kind == "text":
             self.answer(200, b"<html>busy</html>", content_type=fault.get("type", "text/html"))
         elif not authorization.startswith("Bearer ") or self.server.key not in (None, authorization[7:]):
@@ -186,7 +188,7 @@ class Handler(BaseHTTPRequestHandler):
         reply["usage"] = {"prompt_tokens": used, "total_tokens": used}
         if kind == "no_usage":
             del reply["usage"]
-        self.answer(200, json.dumps(reply).encode(), drop=kind == "drop")
+        self.answer(200, json.dumps(reply).encode(), drop=kind == "drop", slow_s=fault.get("slow_s", 0))
 
     def error(self, status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None) -> None:
         said = {"error": {"message": message, "type": "error", "code": code, "param": None}}
@@ -199,14 +201,20 @@ class Handler(BaseHTTPRequestHandler):
         headers: dict[str, str] | None = None,
         content_type: str = "application/json",
         drop: bool = False,
+        slow_s: float = 0,
     ) -> None:
-        """Send a reply, or, to `drop` it, its head and half of its body."""
+        """Send a reply, or, to `drop` it, its head and half of its body; in ten pieces, if it is to take `slow_s`."""
         self.send_response(status)
         for name, value in {"Content-Type": content_type, "Content-Length": len(content), **(headers or {})}.items():
             self.send_header(name, str(value))
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if drop else content)
-        self.wfile.flush()
+        if drop:
+            content = content[: len(content) // 2]
+        pieces = 10 if slow_s else 1
+        for piece in range(pieces):
+            self.wfile.write(content[len(content) * piece // pieces : len(content) * (piece + 1) // pieces])
+            self.wfile.flush()
+            time.sleep(slow_s / pieces)
         if drop:
             self.close_connection = True
 

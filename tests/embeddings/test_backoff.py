@@ -66,3 +66,35 @@ def test_a_stopped_gate_turns_away_at_once():
     assert not gate.passed(60)
     assert time.monotonic() - start < 5
     assert not gate.passed()
+
+
+def test_who_holds_the_gate_passes_alone_until_it_is_released():
+    gate, passed = backoff.Gate(), []
+    assert gate.hold()
+    assert gate.hold()
+    others = [
+        threading.Thread(target=lambda wait=wait: (wait(), passed.append(1), gate.release()))
+        for wait in (gate.passed, gate.hold)
+    ]
+    for other in others:
+        other.start()
+    time.sleep(0.1)
+    assert gate.passed()
+    assert not passed
+    gate.release()
+    gate.release()
+    for other in others:
+        other.join(5)
+    assert len(passed) == 2
+
+
+def test_who_waits_for_a_held_gate_is_turned_away_when_it_stops():
+    gate, found = backoff.Gate(), []
+    gate.hold()
+    others = [threading.Thread(target=lambda wait=wait: found.append(wait())) for wait in (gate.passed, gate.hold)]
+    for other in others:
+        other.start()
+    gate.stop()
+    for other in others:
+        other.join(5)
+    assert found == [False, False]

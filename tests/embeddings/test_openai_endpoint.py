@@ -150,11 +150,10 @@ def test_no_count_of_tokens_is_made_up_for_a_server_that_gives_none(read, server
     assert "cost_usd" not in facts
 
 
-def test_equal_words_are_sent_once_and_each_gets_its_row(read, server):
-    found = read(["a", "b", "a"])
-    assert found.words == ["a", "b", "a"]
-    np.testing.assert_array_equal(found.vectors[0], found.vectors[2])
-    assert server.counts()["inputs"] == 2
+def test_a_word_that_stands_twice_is_refused_before_anything_is_sent(read, server):
+    with pytest.raises(UserError, match="the vocabulary holds a word twice"):
+        read(["a", "b", "a"])
+    assert server.counts()["requests"] == 0
 
 
 def test_equal_vectors_of_different_words_are_kept(read, server):
@@ -217,6 +216,7 @@ def test_without_a_key_another_endpoint_gets_a_placeholder(read, server, monkeyp
         {"kind": "short"},
         {"kind": "index"},
         {"kind": "dims"},
+        {"kind": "error", "message": "loading"},
         {"kind": "text"},
         {"kind": "text", "type": "application/json"},
         {"kind": "value", "row": 1, "value": float("nan")},
@@ -237,6 +237,21 @@ def test_a_stall_is_given_up_after_timeout_s(read, server):
     read("cat", timeout_s=0.3)
     assert time.monotonic() - start < 2.5
     assert server.counts()["requests"] == 2
+
+
+def test_a_reply_that_comes_in_drops_is_given_up_too(read, server, caplog):
+    server.spoil({"slow_s": 5})
+    start = time.monotonic()
+    read("cat", timeout_s=0.8)
+    assert time.monotonic() - start < 3
+    assert server.counts()["requests"] == 2
+    assert "no whole reply within 0.8 s" in caplog.text
+
+
+def test_an_error_in_a_reply_is_told_in_the_servers_words_without_a_key(read, server, caplog):
+    server.spoil({"kind": "error", "message": f"no model\nis loaded for {KEY} or sk-other-1"})
+    read("cat")
+    assert "the server says: no model is loaded for *** or sk-***; the next" in caplog.text
 
 
 def test_a_rate_limit_holds_all_workers_as_long_as_it_says(read, server):
@@ -297,12 +312,21 @@ def test_a_refusal_is_one_line_at_once_without_the_key(read, server, fault, said
     ("value", "said"), [(float("nan"), "NaN or infinity"), (float("inf"), "NaN or infinity"), (0.0, "a zero vector")]
 )
 def test_a_vector_without_direction_is_named_and_the_others_are_kept(read, server, value, said):
-    server.spoil(*[{"kind": "value", "row": 1, "value": value}] * 2)
+    server.spoil({"kind": "value", "row": 1, "value": value}, {"kind": "value", "row": 0, "value": value})
     with pytest.raises(UserError, match=f"gives {said} for the word 'dog', twice"):
         read("cat dog tiger", template="a {word}")
     assert server.counts()["requests"] == 2
     read("cat dog tiger", template="a {word}")
-    assert server.counts()["inputs"] == 3 + 3 + 1
+    assert server.counts()["inputs"] == 3 + 1 + 1
+
+
+def test_only_what_cannot_be_used_is_asked_for_again(read, server):
+    server.spoil({"kind": "value", "row": 1, "value": 0.0})
+    found = read("cat dog tiger")
+    assert [asked["inputs"] for asked in server.counts()["asked"]] == [3, 1]
+    np.testing.assert_array_equal(found.vectors, read("cat dog tiger").vectors)
+    assert found.words == ["cat", "dog", "tiger"]
+    assert server.counts()["requests"] == 2
 
 
 def test_a_failure_ends_the_others_requests_first_and_keeps_their_replies(read, server):
@@ -316,20 +340,40 @@ def test_a_failure_ends_the_others_requests_first_and_keeps_their_replies(read, 
     assert server.counts()["inputs"] == 50
 
 
-def test_a_changed_number_of_dimensions_is_an_error_between_replies_and_against_the_store(read, server):
-    server.spoil({}, {"kind": "dims"}, {"kind": "dims"})
-    said = f"the reply's vectors have {DIMS - 1} values, not {DIMS}"
-    with pytest.raises(UserError, match=said):
-        read("cat dog", batch=1, retries=2)
-    server.spoil({"kind": "dims"}, {"kind": "dims"})
-    with pytest.raises(UserError, match=said):
-        read("cat dog", batch=1, retries=2)
+def test_a_changed_number_of_dimensions_is_an_error_between_replies_and_against_the_store(read, server, tmp_path):
+    said = f"the reply's vectors have {DIMS - 1} values, not the {DIMS} of {tmp_path}/paid/.*/reply-.*parquet, twice"
+    for first in ([{}], []):
+        server.spoil(*first, {"kind": "dims"}, {"kind": "dims"})
+        before = server.counts()["requests"]
+        with pytest.raises(UserError, match=said) as error:
+            read("cat dog pig", batch=1)
+        assert server.counts()["requests"] == before + len(first) + 2
+        assert Path(str(error.value).split(" of ")[1].split(", twice")[0]).exists()
+
+
+@pytest.mark.parametrize("known", [{}, {"dimensions": DIMS + 4}])
+def test_no_more_is_bought_when_all_of_it_would_be_of_another_length(read, server, tmp_path, known):
+    server.reset(delay_s=0.1)
+    folder = paid.folder(tmp_path / "paid", server.base_url, "m", None)
+    path = paid.write(folder, ["cat"], paid.Reply(np.ones((1, DIMS + 4), np.float32), "m", 3))
+    said_by = "option dimensions" if known else path
+    with pytest.raises(UserError, match=f"have {DIMS} values, not the {DIMS + 4} of {said_by}, twice"):
+        read(words(50), batch=8, concurrency=4, **known)
+    assert server.counts()["requests"] == 4 + 1  # what was under way, and one attempt more
+    assert len(list((tmp_path / "paid").rglob("reply-*"))) == 1
+
+
+def test_one_reply_of_another_length_ends_nothing(read, server):
+    server.reset(delay_s=0.02)
+    server.spoil({}, {}, {}, {}, {"kind": "dims"}, {}, {"kind": "dims"})
+    assert read(words(60), batch=8, concurrency=4).vectors.shape == (60, DIMS)
+    assert server.counts()["inputs"] == 60 + 2 + 2
 
 
 def test_stored_vectors_of_other_dimensions_are_named(read, server, tmp_path):
     folder = paid.folder(tmp_path / "paid", server.base_url, "m", 8)
     path = paid.write(folder, ["cat"], paid.Reply(np.ones((1, 4), np.float32), "m", 3))
-    with pytest.raises(UserError, match=f"{path}: vectors of 4 values, not 8"):
+    with pytest.raises(UserError, match=f"{path}: vectors of 4 values, not the 8 of option dimensions"):
         read("cat", dimensions=8)
 
 
@@ -339,7 +383,7 @@ def test_stored_vectors_of_other_dimensions_are_named(read, server, tmp_path):
 def test_the_estimate_is_logged_and_can_stop_the_run_before_the_first_request(read, server, caplog):
     caplog.set_level("INFO", "pipeline")
     read("cat")
-    with pytest.raises(UserError, match=r"max_cost 1\.1e-05 could be exceeded: .*nothing was sent"):
+    with pytest.raises(UserError, match=r"max_cost 1\.1e-05 \(of one run\) could be exceeded: .*nothing was sent"):
         read("cat dog tiger mouse", price=1, max_cost=11e-6)  # dog, tiger, mouse: 13
     assert server.counts()["inputs"] == 1
     read("cat dog tiger mouse", price=1, max_cost=13e-6)
@@ -350,11 +394,31 @@ def test_the_estimate_is_logged_and_can_stop_the_run_before_the_first_request(re
 
 def test_the_servers_own_count_stops_the_run_and_what_is_paid_is_kept(read, server):
     server.spoil({"usage": 4})
-    with pytest.raises(UserError, match=r"US\$ 0\.000024 are spent by the server's own count"):
+    with pytest.raises(UserError, match=r"\(of one run\): US\$ 0\.000024 are spent .* by the server's count"):
         read("cat dog cow pig ape hen", price=1, max_cost=20e-6, batch=2, concurrency=1)
     assert server.counts()["inputs"] == 2
     read("cat dog cow pig ape hen", price=1, max_cost=20e-6)
     assert server.counts()["inputs"] == 6
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "drop"}, {"kind": "stall", "seconds": 0.8}, {"slow_s": 3}, {"kind": "short"}, {"kind": "text"}],
+    ids=lambda fault: next(iter(fault.values())),
+)
+def test_failed_attempts_that_may_have_been_charged_count(read, server, fault):
+    server.spoil(*[fault] * 4)
+    with pytest.raises(UserError, match=r"max_cost 2.5e-05 \(of one run\): US\$ 0\.000018 are spent .* is kept"):
+        read("cat dog pig", price=1, max_cost=25e-6, timeout_s=0.4)
+    assert server.counts()["requests"] == 2
+
+
+def test_refusals_and_what_never_arrived_cost_nothing(read, server):
+    server.spoil(fail(429), fail(500), fail(503), fail(408))
+    read("cat dog", price=1, max_cost=6e-6)
+    assert server.counts()["requests"] == 5
+    with pytest.raises(UserError, match="3 attempts of a request failed in a row, the last: connection failed"):
+        read("cat dog", base_url="http://127.0.0.1:9/v1", retries=3, price=1, max_cost=6e-6)
 
 
 def test_an_input_above_the_limit_is_named_before_anything_is_sent(read, server):
@@ -385,6 +449,25 @@ def test_a_dry_run_tells_and_sends_and_writes_nothing(read, server, tmp_path, ca
 
 
 # --- nothing is paid for twice -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [KEY, "sk-another-0123456789"])
+@pytest.mark.parametrize("more", [["--dry-run"], ["--output", "x.parquet"]])
+def test_a_key_in_an_option_is_neither_logged_nor_printed(tmp_path, server, capfd, caplog, monkeypatch, held, more):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("DEBUG")
+    names = vocabulary(tmp_path / "v.parquet", ["cat"])
+    for name in ("model", "cache", "licence", "template", "tokenizer", "base_url", "max_cost", held):
+        options = json.dumps({"model": "m", "base_url": server.base_url, name: held})
+        argv = ["--name", "x", "--source", "openai", "--options", options, "--vocabulary", names, *more]
+        assert stage.run(table.main, argv) == 1
+        with pytest.raises(UserError) as error:
+            openai_endpoint.check(json.loads(options))
+        assert held not in str(error.value)
+    said = capfd.readouterr()
+    assert "take it out, and make a new key" in said.err
+    assert held not in said.err + said.out + caplog.text
+    assert server.counts()["requests"] == 0
 
 
 def test_another_table_pays_only_for_what_is_new(read, server):
@@ -418,6 +501,17 @@ def test_only_the_texts_of_a_damaged_file_are_paid_for_again(read, server, tmp_p
     read(words(12))
     assert not caplog.records
     assert server.counts()["inputs"] == 16
+
+
+def test_a_file_that_cannot_be_read_ends_the_run_and_is_not_paid_for_again(read, server, tmp_path):
+    read("cat dog")
+    path = next((tmp_path / "paid").rglob("reply-*.parquet"))
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        read("cat dog")
+    assert path.is_symlink()
+    assert server.counts()["inputs"] == 2
 
 
 def test_a_store_that_cannot_be_written_is_found_out_before_anything_is_paid(read, server, tmp_path):
@@ -484,11 +578,13 @@ def test_five_kills_lose_at_most_a_batch_each_and_leave_no_trace_in_the_table(se
     runs.assert_no_key()
 
 
-def test_two_processes_share_a_store(server, tmp_path):
+def test_two_processes_share_a_store_and_pay_for_each_text_once(server, tmp_path):
     runs = Runs(server, tmp_path, 400)
-    server.reset(delay_s=0.05)
+    server.reset(delay_s=0.3)
     both = [runs.start("shared", f"{number}.parquet") for number in range(2)]
     assert [process.wait() for process in both] == [0, 0]
+    assert server.counts()["inputs"] == 400
+    assert "is paying; waiting until it ends" in runs.printed.read_text()
     tables = [read_embedding(tmp_path / f"{number}.parquet") for number in range(2)]
     np.testing.assert_array_equal(tables[0].vectors, tables[1].vectors)
     before = server.counts()["requests"]

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.embeddings.openai_reply import ReplyError, parse, unusable
+from pipeline.embeddings.openai_reply import ReplyError, parse, unusable, usable
 
 
 def body(*embeddings, **more):
@@ -44,7 +44,10 @@ def test_a_server_that_does_not_count_is_fine(usage):
     ("value", "said"),
     [
         ([], "no list of embeddings"),
-        ({"error": "x"}, "no list of embeddings"),
+        ({"error": "x"}, "the server says: x$"),
+        ({"error": {"message": "no model is loaded", "code": 3}}, "the server says: no model is loaded$"),
+        ({"error": {"code": 3}, "data": None}, "the server says: {'code': 3}$"),
+        ({"error": None}, "no list of embeddings"),
         ({"data": ["x", "y"]}, "no list of embeddings"),
         (body([1.0]), "1 vectors for 2 inputs"),
         (body([1.0], [1.0], [1.0]), "3 vectors for 2 inputs"),
@@ -79,6 +82,10 @@ def test_a_refused_reply_still_says_what_it_took():
     with pytest.raises(ReplyError) as error:
         parsed(body([1.0]))
     assert error.value.tokens == 3
+    for silent in ([], body([1.0], usage=None)):
+        with pytest.raises(ReplyError) as error:
+            parsed(silent)
+        assert error.value.tokens is None
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,7 @@ def test_a_refused_reply_still_says_what_it_took():
 )
 def test_the_first_vector_without_a_direction_is_found(row, what):
     assert unusable(np.array([[0, 1], row, row], np.float32)) == (1, what)
+    assert usable(np.array([[0, 1], row], np.float32)).tolist() == [True, False]
     assert unusable(np.ones((2, 2), np.float32)) is None
 
 

@@ -1,8 +1,14 @@
+import errno
 import os
 import random
+import resource
+import subprocess
+import sys
 import time
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.embeddings import paid
@@ -91,3 +97,63 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path):
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path):
     assert list(paid.replies(tmp_path / "none", [])) == []
+
+
+def test_replies_that_are_known_are_not_read_again(tmp_path):
+    first, second = paid.write(tmp_path, ["a"], reply(1)), paid.write(tmp_path, ["b"], reply(1))
+    first.write_bytes(b"")
+    assert [path for path, _, _ in paid.replies(tmp_path, [], {first})] == [second]
+
+
+@pytest.mark.parametrize("code", [errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENOMEM, errno.EIO])
+def test_what_cannot_be_read_is_an_error_and_not_damaged(tmp_path, monkeypatch, code):
+    paid.write(tmp_path, ["a"], reply(1))
+    path = tmp_path / "reply-z.parquet"
+    if code == errno.EISDIR:
+        path.mkdir()
+    elif code == errno.ELOOP:
+        path.symlink_to(path)
+    else:
+        paid.write(tmp_path, ["b"], reply(1)).rename(path)
+    if code == errno.ENOMEM:
+        monkeypatch.setattr(pq, "ParquetFile", lambda _: (_ for _ in ()).throw(pa.ArrowMemoryError("malloc failed")))
+    if code == errno.EIO:
+        path.unlink()
+        path.symlink_to("/proc/self/mem")  # whose first page nobody can read
+    limits, damaged = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    if code == errno.EMFILE:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError) as error:  # noqa: PT011 - its number is checked
+            list(paid.replies(tmp_path, damaged))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert error.value.errno == code
+    assert not damaged
+
+
+def test_a_store_that_is_no_folder_is_not_an_empty_one(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        list(paid.replies(tmp_path / "file", []))
+
+
+def test_a_lock_is_waited_for_with_a_word_and_ends_with_its_process(tmp_path, caplog):
+    hold = "import sys, time; from pathlib import Path; from pipeline.embeddings import paid\n"
+    hold += "with paid.locked(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout.readline()
+            killer = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {holder.pid}"])
+            start = time.monotonic()
+            with paid.locked(tmp_path):
+                waited_s = time.monotonic() - start
+            killer.wait()
+        finally:
+            holder.kill()
+    assert 0.4 < waited_s < 30
+    assert f"{tmp_path}: process {holder.pid} is paying; waiting until it ends" in caplog.text
+    caplog.clear()
+    with paid.locked(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    assert not caplog.records

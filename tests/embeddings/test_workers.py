@@ -1,5 +1,6 @@
 import threading
 import time
+from concurrent.futures import CancelledError
 from contextlib import closing
 
 import pytest
@@ -55,3 +56,20 @@ def test_items_that_fail_to_come_stop_the_work_too():
     with pytest.raises(ValueError, match="no more"):
         results.extend(as_they_come(lambda item: item, items(), 1, lambda: stopped.append(True)))
     assert stopped
+
+
+def test_what_was_turned_away_gives_way_to_the_failure_that_comes_after():
+    begun, stopped = [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        if item:
+            raise CancelledError
+        time.sleep(0.2)
+        raise ValueError("first")
+
+    with pytest.raises(ValueError, match="first"):
+        list(as_they_come(work, range(100), 3, stopped.set))
+    assert sorted(begun) == [0, 1, 2]
+    with pytest.raises(CancelledError):
+        list(as_they_come(work, range(1, 100), 3, stopped.set))

@@ -30,8 +30,8 @@ def checked(config):
     try:
         configuration.check(config, yaml.safe_load(schema.read_text(encoding="utf-8")))
         for name, embedding in config["embeddings"].items():
-            check_name(name, embedding["source"], embedding.get("options", {}))
             check_options(embedding["source"], embedding.get("options", {}))
+            check_name(name, embedding["source"], embedding.get("options", {}))
             check_vocabulary(
                 name,
                 embedding["source"],

@@ -6,6 +6,7 @@ PERFORMANCE_TOPICS = {
     "tokenizing": ["pipeline.corpus.tokens"],
     "reading_vectors": ["pipeline.embeddings.word2vec_text"],
     "openai_endpoint": ["pipeline.embeddings.openai_endpoint"],
+    "sigma_delta": ["pipeline.codecs.sigma_delta"],
     "corpus_memory": [
         "pipeline.corpus.documents",
         "pipeline.corpus.files",
