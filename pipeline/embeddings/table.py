@@ -26,6 +26,7 @@ def embedding_table(
     name: str, source: str, options: dict[str, Any], vocabulary: Vocabulary | None, device: str = "cpu"
 ) -> EmbeddingTable:
     """The table called `name`. Raises UserError for a name that is not what the table is, and as the source does."""
+    sources.check_options(source, options)  # first: it shows no key that stands in an option
     sources.check_name(name, source, options)
     table = sources.read(source, vocabulary, options, device)
     sources.check_dimensions(name, table.vectors.shape[1])
@@ -37,6 +38,7 @@ def plan(name: str, source: str, options: dict[str, Any], vocabulary: Vocabulary
 
     Raises UserError for a name that is not what the table is, an unknown source, and as the source's `plan` does.
     """
+    sources.check_options(source, options)  # first: it shows no key that stands in an option
     sources.check_name(name, source, options)
     module = sources.module(source)
     if hasattr(module, "plan"):
