@@ -23,7 +23,8 @@ def split(x: Array, digits: int, lowest: int) -> tuple[Array, Array, Array]:
 
     m < 10^digits and e >= lowest; m >= 10^(digits - 1) wherever e > lowest.
     """
-    size = np.abs(x).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        size = np.abs(x).astype(np.float64)
     usable = np.isfinite(size) & (size < 1e22)
     size = np.where(usable, size, 0)
     place = np.floor(np.log10(size, out=np.full(size.shape, float(lowest)), where=size > 0)).astype(np.int64)

@@ -56,6 +56,18 @@ def test_size_is_the_entropy_of_the_model_and_the_grid():
     assert 8 * codec.encode(x).nbytes / x.size == pytest.approx(expected, rel=0.01)
 
 
+SIGNALLING_NANS = [0x7F800001, 0xFF800001]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signalling_nan_stays_one(kind):
+    """NumPy warns when it casts one to float64, and a warning is an error here."""
+    parts = FITTED[kind]._parts()
+    x = KINDS[kind][:3].copy()
+    x[0, :2] = np.array(SIGNALLING_NANS, np.uint32).view(np.float32)
+    same(read_values(write_values(x, *parts), 3, *parts), x)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(patterns=st.lists(BITS, min_size=1, max_size=40), data=st.data())
 def test_any_bits_at_all_come_back_under_any_model(kind, patterns, data):
