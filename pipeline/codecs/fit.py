@@ -50,7 +50,9 @@ def fit_module(
     }
     files: dict[str, dict[str, str]] = {}
     skipped: dict[str, str] = {}
-    with atomic_directory(output) as directory:
+    # One thread: sums come out the same however many cores there are. Not before `build` has loaded the libraries: one
+    # that is loaded later is not limited.
+    with threadpool_limits(1), atomic_directory(output) as directory:
         for name in stage.progress(names, f"fit {module}", unit="codec"):
             try:
                 files[name] = _write(table, unit, module, name, seeds, directory, provenance)
@@ -97,8 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--seeds: {args.seeds} holds one twice, or one below 0")
     table = read_embedding(args.embedding)
     check_rows(len(table.words), str(args.embedding))
-    with threadpool_limits(1):  # sums come out the same however many cores there are
-        fit_module(table, args.module, args.representations, args.seeds, args.output)
+    fit_module(table, args.module, args.representations, args.seeds, args.output)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import asymmetric, bits
+from pipeline.codecs import asymmetric
 from pipeline.stage import UserError
 
 LEVELS = 255  # int8: one byte a value
@@ -28,6 +28,7 @@ PACKED = {"int4": 4, "int5": 5}
 CUTS = np.linspace(1.4, 6, 24)  # standard deviations
 MOVES = np.array([-0.12, -0.08, -0.04, 0.04, 0.08, 0.12])
 SAMPLE = 4096  # fit rows that the range is chosen by
+GROUP = 8  # values that fill whole bytes together: `width` bytes, one 64-bit word
 
 
 def quantize(x: Array, low: Array, step: Array, largest: int) -> Array:
@@ -39,8 +40,15 @@ def quantize(x: Array, low: Array, step: Array, largest: int) -> Array:
 
 def pack(levels: Array, width: int) -> Array:
     """uint8 [n, d] of `width` bits each -> uint8 [n, ceil(d width / 8)], the highest bit of the first value first."""
-    spread = np.unpackbits(levels[:, :, None], axis=2)[:, :, 8 - width :]
-    return bits.pack(spread.reshape(len(levels), -1))
+    count, dims = levels.shape
+    words = np.zeros((count, -(-dims // GROUP)), np.uint64)
+    for place in range(GROUP):
+        some = levels[:, place::GROUP]
+        words[:, : some.shape[1]] |= some.astype(np.uint64) << np.uint64(width * (GROUP - 1 - place))
+    packed = np.empty((count, words.shape[1] * width), np.uint8)
+    for byte in range(width):
+        packed[:, byte::width] = words >> np.uint64(8 * (width - 1 - byte))
+    return packed[:, : -(-dims * width // 8)].copy()
 
 
 def unpack(packed: Array, dims: int, width: int) -> Array:
@@ -48,8 +56,14 @@ def unpack(packed: Array, dims: int, width: int) -> Array:
     expected = -(-dims * width // 8)
     if packed.shape[1:] != (expected,):
         raise UserError(f"codes of shape {packed.shape}: {dims} values of {width} bits are {expected} bytes")
-    spread = bits.unpack(packed, dims * width).reshape(len(packed), dims, width)
-    return np.packbits(spread, axis=2)[:, :, 0] >> (8 - width)
+    words = np.zeros((len(packed), -(-dims // GROUP)), np.uint64)
+    for byte in range(width):
+        some = packed[:, byte::width]
+        words[:, : some.shape[1]] |= some.astype(np.uint64) << np.uint64(8 * (width - 1 - byte))
+    levels = np.empty((len(packed), words.shape[1] * GROUP), np.uint8)
+    for place in range(GROUP):
+        levels[:, place::GROUP] = words >> np.uint64(width * (GROUP - 1 - place)) & np.uint64(2**width - 1)
+    return levels[:, :dims].copy()
 
 
 @dataclass

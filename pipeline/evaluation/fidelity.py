@@ -61,7 +61,7 @@ def distance_errors(x: Array, decoded: Array, seed: int) -> tuple[Array, Array]:
     return 2 * sums - theta * counts, counts
 
 
-def _pair_distances(x: Array, first: Array, second: Array, block: int = 4096) -> Array:
+def _pair_distances(x: Array, first: Array, second: Array, block: int = 256) -> Array:
     """Euclidean distances between rows first[i] and second[i], in blocks that fit a cache."""
     found = np.empty(len(first))
     for start in range(0, len(first), block):

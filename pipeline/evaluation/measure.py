@@ -288,7 +288,8 @@ def measure_module(
     if not isinstance(manifest, dict) or "files" not in manifest:
         raise UserError(f"{codecs / 'manifest.json'}: is not what pipeline.codecs.fit writes (no key 'files')")
     files: dict[str, dict[str, str]] = manifest["files"]
-    truths = {seed: find_truth(unit, seed, queries) for seed in seeds}
+    with threadpool_limits(1):
+        truths = {seed: find_truth(unit, seed, queries) for seed in seeds}
     rows = []
     known: dict[str, dict[str, list[Measurement]]] = {name: {} for name in files}
     jobs = [(name, seed) for name in files for seed in seeds]
@@ -297,7 +298,11 @@ def measure_module(
             raise UserError(f"{codecs}: {name} was not fitted for seed {seed}")
         codec = load(codecs / files[name][str(seed)])
         words = {} if codec.learns else known[name]
-        for rule, one in measure_codec(codec, table, unit, truths[seed], tasks, seed, words):
+        # One thread: speeds are defined on one, and sums come out the same however many cores there are. Anew for each,
+        # because a library that a codec has just loaded is not limited yet.
+        with threadpool_limits(1):
+            found = list(measure_codec(codec, table, unit, truths[seed], tasks, seed, words))
+        for rule, one in found:
             rows.append(
                 {
                     **{"embedding": embedding, "representation": name, "family": codec.family, "search": rule},
@@ -318,15 +323,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--queries", type=int, default=1000, help="test rows that search, at most")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to make")
     args = parser.parse_args(argv)
-    # One thread: speeds are defined on one, and sums come out the same however many cores there are.
     faiss.omp_set_num_threads(1)
     if args.queries < 1:
         raise UserError(f"--queries: at least 1 is needed, not {args.queries}")
     table = read_embedding(args.embedding)
     check_rows(len(table.words), str(args.embedding))
-    with threadpool_limits(1):
-        name = args.embedding.stem
-        long = measure_module(table, name, args.codecs, args.benchmarks, args.seeds, args.queries)
+    long = measure_module(table, args.embedding.stem, args.codecs, args.benchmarks, args.seeds, args.queries)
     facts = {
         "embedding_digest": array_digest(table.vectors),
         "codecs_digest": digest(args.codecs),

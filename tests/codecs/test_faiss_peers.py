@@ -191,6 +191,15 @@ def test_too_few_rows_to_train_on_are_not_applicable(x):
         build("faiss:PQ6x8np", 0).fit(x[:20])
 
 
+@pytest.mark.parametrize("name", ["faiss:LSH9r", "faiss:PCA12,LSH9rt"])
+def test_a_name_is_checked_without_drawing_a_rotation(name, monkeypatch):
+    """Of LSH8192r it would take minutes, every time that a configuration is read."""
+    asked = []
+    monkeypatch.setattr(faiss_peers, "make_index", lambda factory, dims: asked.append(factory))
+    assert build(name, 0).name == name
+    assert [factory.rstrip("t")[-4:] for factory in asked] == ["LSH9"]
+
+
 def test_settings_reach_the_index():
     index = faiss_peers.make_index("OPQ5_20,PQ5x4np", 30)
     settings = {"opq_niter": 2, "opq_niter_pq": 3, "opq_niter_pq_0": 5, "pq_niter": 7}
