@@ -6,6 +6,7 @@
 # make peers        the peers' dearer settings: results/peers.csv (hours)
 # make performance  ours against other programs: results/performance.csv
 # make constraints  pin the newest versions again in envs/
+# make clean        remove all that was made, but for what an endpoint was paid for
 
 PYTHON ?= python3
 FAISS ?= cpu
@@ -56,5 +57,7 @@ constraints: $(VENV)/installed
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-header --python-version 3.11 \
 		--extra gpu --extra dev pyproject.toml --output-file envs/gpu.txt
 
+# All but what an endpoint was paid for (data/embeddings/paid).
 clean:
-	rm -rf $(VENV) .snakemake data results logs
+	rm -rf $(VENV) .snakemake results logs data/benchmarks data/corpus
+	if [ -d data/embeddings ]; then find data/embeddings -mindepth 1 -maxdepth 1 ! -name paid -exec rm -rf {} +; fi

@@ -259,7 +259,8 @@ def load(path: str | Path) -> Codec:
 def write_codes(path: str | Path, words: Sequence[str], codes: Codes, facts: Mapping[str, str]) -> None:
     """Parquet a row a vector: `word`, and each code array as bytes of fixed size (type and shape in the schema).
 
-    Strings are bytes of any size; where a group of vectors shares one, it stands in the row of the first of them.
+    Strings are bytes of any size; where a group of vectors shares one, it stands in the row of the first of them. The
+    schema has a checksum of all of it: a flipped byte of a code is a code too, and Parquet would not tell.
     """
     columns: dict[str, pa.Array] = {"word": pa.array(words, pa.string())}
     layout: dict[str, list[Any]] = {}
@@ -273,7 +274,19 @@ def write_codes(path: str | Path, words: Sequence[str], codes: Codes, facts: Map
         values = pa.py_buffer(np.ascontiguousarray(array))
         columns[name] = pa.Array.from_buffers(pa.binary(width), len(array), [None, values])
         layout[name] = [array.dtype.str, list(array.shape[1:])]
-    write_parquet(path, pa.table(columns), {**facts, "layout": json.dumps(layout)})
+    facts = {**facts, "layout": json.dumps(layout)}
+    write_parquet(path, pa.table(columns), {**facts, "sha256": _codes_checksum(facts, words, codes)})
+
+
+def _codes_checksum(facts: Mapping[str, str], words: Sequence[str], codes: Codes) -> str:
+    """SHA-256 of all that a file of codes says."""
+    arrays: dict[str, Array] = {}
+    for name, array in codes.arrays.items():
+        if isinstance(array, Strings):
+            arrays |= {f"{name}.data": array.data, f"{name}.lengths": array.lengths.astype(np.int64)}
+        else:
+            arrays[f"{name}.values"] = array
+    return _checksum({"facts": dict(facts), "words": list(words)}, arrays)
 
 
 def read_codes(path: str | Path) -> tuple[list[str], Codes]:
@@ -283,13 +296,20 @@ def read_codes(path: str | Path) -> tuple[list[str], Codes]:
         raise UserError(f"{path}: holds no codes (its schema has no layout)")
     arrays: dict[str, Any] = {}
     try:
-        for name, (dtype, shape) in json.loads(table.schema.metadata[b"layout"]).items():
+        facts = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+        facts.pop("ARROW:schema", None)
+        expected = facts.pop("sha256", None)
+        for name, (dtype, shape) in json.loads(facts["layout"]).items():
             column = table.column(name).combine_chunks()
             if dtype == "strings":
                 arrays[name] = Strings.of(column.drop_null().to_pylist(), len(table), *shape)
                 continue
             raw = np.frombuffer(column.buffers()[1], np.uint8)[: len(table) * column.type.byte_width]
             arrays[name] = raw.view(dtype).reshape(len(table), *shape)
-        return table.column("word").to_pylist(), Codes(arrays)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        words, codes = table.column("word").to_pylist(), Codes(arrays)
+        whole = _codes_checksum(facts, words, codes) == expected
+    except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its columns are not the codes that its layout names ({error})") from None
+    if not whole:
+        raise UserError(f"{path}: its checksum is wrong, so the file has been altered or damaged")
+    return words, codes

@@ -99,15 +99,21 @@ def locked(path: str | Path, what: str) -> Iterator[None]:
     """Hold the kernel's lock on the file `path` (made if need be) while the block runs; wait for whoever holds it.
 
     A killed workflow can leave a job behind that goes on working. The kernel drops the lock with the process that holds
-    it, however that ends. `what` is named while there is something to wait for.
+    it, however that ends. While there is something to wait for, `what` is named with the process, whose number the file
+    holds. Raises OSError.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with open(path, "a+", encoding="ascii", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.warning("%s: another process is at work; waiting for it", what)
+            file.seek(0)
+            holder = file.read(20).strip() or "unknown"
+            log.warning("%s: another process is at work (%s); waiting until it ends", what, holder)
             fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
         yield
 
 
@@ -169,7 +175,7 @@ def open_parquet(path: str | Path, columns: Iterable[str] = ()) -> pq.ParquetFil
         file = pq.ParquetFile(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:  # the last: a flipped byte in a column's name
         raise UserError(f"{path}: not a whole Parquet file ({error})") from None
     names = file.schema_arrow.names
     for column in columns:

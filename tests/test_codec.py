@@ -309,6 +309,45 @@ def test_code_files_that_are_not_whole_are_refused(tmp_path):
     assert "not the codes" in error()
 
 
+def test_a_flipped_bit_in_codes_is_noticed_or_changes_nothing(tmp_path):
+    path, words = tmp_path / "codes.parquet", [f"w{row}" for row in range(40)]
+    strings = Strings.of([bytes([row]) * (row % 3) for row in range(40)])
+    codes = Codes({"bits": np.arange(120, dtype=np.uint8).reshape(40, 3), "level": np.ones(40, "f2"), "text": strings})
+    write_codes(path, words, codes, {"representation": "x"})
+    whole, noticed, harmless = path.read_bytes(), 0, 0
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            again, found = read_codes(path)
+        except UserError as error:
+            noticed += str(path) in str(error)
+            continue
+        assert again == words
+        assert found.arrays.keys() == codes.arrays.keys()
+        assert found["bits"].tobytes() + found["level"].tobytes() == codes["bits"].tobytes() + codes["level"].tobytes()
+        assert found["text"].strings() == strings.strings()
+        harmless += 1
+    assert noticed + harmless == len(whole)
+    assert noticed > len(whole) / 2
+
+
+def test_codes_without_a_checksum_or_with_other_facts_are_refused(tmp_path):
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "codes.parquet"
+    write_codes(path, ["a"], Codes({"bits": np.ones(1, np.uint8)}), {"representation": "x"})
+    table = pq.read_table(path)
+    for facts in ({b"representation": b"y"}, {b"sha256": b"0"}):
+        write_parquet(path, table.replace_schema_metadata({**table.schema.metadata, **facts}))
+        with pytest.raises(UserError, match="its checksum is wrong"):
+            read_codes(path)
+    write_parquet(path, table.replace_schema_metadata({"layout": table.schema.metadata[b"layout"]}))
+    with pytest.raises(UserError, match="its checksum is wrong"):
+        read_codes(path)
+
+
 def test_the_columns_hold_the_packed_bytes_themselves(tmp_path):
     import pyarrow.parquet as pq
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
 from pipeline.codecs import bits, exhaustive
+from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 
@@ -44,20 +45,26 @@ class Sign(StoredCodec):
         threshold = self.shared["threshold"]
         return Codes({"bits": bits.pack(check_vectors(x, len(threshold)) > threshold)})
 
+    def _bits(self, codes: Codes) -> Array:
+        dims = len(self.shared["threshold"])
+        packed = check_layout(codes, self.name, {"bits": (np.uint8, (-(-dims // 8),))})["bits"]
+        check_padding(packed, dims, self.name)
+        return packed
+
     def decode(self, codes: Codes) -> Array:
-        high = bits.unpack(codes["bits"], len(self.shared["threshold"]))
+        high = bits.unpack(self._bits(codes), len(self.shared["threshold"]))
         return np.where(high, self.shared["above"], self.shared["below"])
 
     def searcher(self, rule: str, codes: Codes) -> Search:
         threshold = self.shared["threshold"]
         if rule == "hamming":
-            by_bits = exhaustive.hamming(codes["bits"])
+            by_bits = exhaustive.hamming(self._bits(codes))
             return lambda queries, k: by_bits(self.encode(queries)["bits"], k)
-        by_signs = exhaustive.inner_product(bits.signs(codes["bits"], len(threshold)))
+        by_signs = exhaustive.inner_product(bits.signs(self._bits(codes), len(threshold)))
         return lambda queries, k: by_signs(queries - threshold, k)
 
     def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
-        return bits.hamming_similarity(a["bits"], b["bits"], len(self.shared["threshold"]))
+        return bits.hamming_similarity(self._bits(a), self._bits(b), len(self.shared["threshold"]))
 
 
 def build(name: str, seed: int) -> Codec:

@@ -1,14 +1,13 @@
 """Sign bits with a linear decoder solved in closed form, its weights in float32, int8 or trits.
 
 The bits are those of `sign_centered`, b_j = sign(x_j - mean_j) = +-1: their cells say less about a value than all bits
-of the row together. The decoder is ridge regression on the fit rows (Hoerl & Kennard 1970),
+of the row together. The decoder is solved for on the fit rows (`ridge`),
 
-    x' = mean + b W,    W = (B^T B + lambda I)^-1 B^T (X - mean),
+    x' = mean + b W,    W = (B^T B + a I)^-1 B^T (X - mean).
 
-lambda the best of a grid on a fifth of the fit rows that the weights were not solved on. W is [d, d] and is shared; on
-a small table it costs as much as the codes. So its off-diagonal part is also stored as int8 (a scale a column) and as
-trits (`ternary_weights`), the diagonal, which carries most of a value, as float32 in both. What that costs in fidelity
-stands in the table. Search: `hamming` on the bits.
+W is [d, d] and is shared; on a small table it costs as much as the codes. So its off-diagonal part is also stored as
+int8 (a scale a column) and as trits (`ternary_weights`), the diagonal, which carries most of a value, as float32 in
+both. What that costs in fidelity stands in the table. Search: `hamming` on the bits.
 """
 
 from dataclasses import dataclass
@@ -17,27 +16,12 @@ from typing import ClassVar, Self
 import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import bits, exhaustive
+from pipeline.codecs import bits, exhaustive, ridge
+from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.codecs.ternary_weights import restore_weights, ternarize_weights
 from pipeline.stage import UserError
 
-RIDGES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # times the number of rows
 NAMES = ("sign_ridge", "sign_ridge_int8", "sign_ridge_ternary")
-
-
-def solve_ridge(b: Array, z: Array, seed: int) -> Array:
-    """float64 [bits, d], the ridge weights from +-1 bits [n, bits] to z [n, d], by the best lambda of the grid."""
-    held = np.random.default_rng(seed).permutation(len(b)) < len(b) // 5
-    b, z = b.astype(np.float64), z.astype(np.float64)
-    # One eigendecomposition serves every lambda: (C + lambda I)^-1 = V (Lambda + lambda)^-1 V^T.
-    values, vectors = np.linalg.eigh(b[~held].T @ b[~held])
-    right, left = vectors.T @ (b[~held].T @ z[~held]), b[held] @ vectors
-
-    def error(ridge: float) -> float:
-        return float(np.sum((z[held] - left @ (right / (values + ridge * len(b))[:, None])) ** 2))
-
-    ridge = min(RIDGES, key=error)
-    return np.linalg.solve(b.T @ b + ridge * len(b) * np.eye(b.shape[1]), b.T @ z)
 
 
 @dataclass
@@ -48,10 +32,15 @@ class SignRidge(StoredCodec):
     searches: ClassVar[tuple[str, ...]] = ("hamming",)
     compares: ClassVar[tuple[str, ...]] = ("hamming",)
 
+    @property
+    def ledger(self) -> dict[str, str]:
+        """What each shared array counts as: all but the mean, which the encoder needs, is the `decoder`."""
+        return {name: "codebook" if name == "mean" else "decoder" for name in self.shared}
+
     def fit(self, x: Array) -> Self:
         mean = check_vectors(x).mean(axis=0, dtype=np.float64).astype(np.float32)
         z = x - mean
-        weights = solve_ridge(np.where(z > 0, 1.0, -1.0), z, self.seed)
+        weights = ridge.solve(np.where(z > 0, 1.0, -1.0), z)
         self.shared = {"mean": mean, **self._stored(weights)}
         return self
 
@@ -67,14 +56,21 @@ class SignRidge(StoredCodec):
         return Codes({"bits": bits.pack(check_vectors(x, len(mean)) > mean)})
 
     def decode(self, codes: Codes) -> Array:
-        return bits.signs(codes["bits"], len(self.shared["mean"])) @ self.weights() + self.shared["mean"]
+        return bits.signs(self._bits(codes), len(self.shared["mean"])) @ self.weights() + self.shared["mean"]
 
     def searcher(self, rule: str, codes: Codes) -> Search:
-        by_bits = exhaustive.hamming(codes["bits"])
+        by_bits = exhaustive.hamming(self._bits(codes))
         return lambda queries, k: by_bits(self.encode(queries)["bits"], k)
 
     def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
-        return bits.hamming_similarity(a["bits"], b["bits"], len(self.shared["mean"]))
+        return bits.hamming_similarity(self._bits(a), self._bits(b), len(self.shared["mean"]))
+
+    def _bits(self, codes: Codes) -> Array:
+        """The packed bits. Raises UserError for codes that are not this codec's."""
+        dims = len(self.shared["mean"])
+        packed: Array = check_layout(codes, self.name, {"bits": (np.uint8, (-(-dims // 8),))})["bits"]
+        check_padding(packed, dims, self.name)
+        return packed
 
 
 class SignRidgeInt8(SignRidge):

@@ -2,15 +2,16 @@
 
     W = (Z'Z + a I)^-1 Z'X,    a least of  |X - Z W|^2 / (n - tr Z (Z'Z + a I)^-1 Z')^2
 
-(Golub, Heath and Wahba 1979): it reads the fit rows alone. From Z'Z = U S U', every strength costs one pass over d
-numbers, so all of `STRENGTHS` (in units of the mean eigenvalue) are tried.
+(Hoerl and Kennard 1970; Golub, Heath and Wahba 1979): it reads the fit rows alone, and all of them are solved on. From
+Z'Z = U S U', every strength costs one pass over k numbers, so all of `STRENGTHS` (in units of the mean eigenvalue, two
+a decade) are tried.
 """
 
 import numpy as np
 
 from pipeline.codec import Array
 
-STRENGTHS = 10.0 ** np.arange(-8, 3)
+STRENGTHS = 10.0 ** np.arange(-8, 2.5, 0.5)
 
 
 def solve(z: Array, x: Array) -> Array:

@@ -21,6 +21,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
 from pipeline.codecs import asymmetric
+from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 LEVELS = 255  # int8: one byte a value
@@ -82,7 +83,8 @@ class Int8(StoredCodec):
         return Codes({"levels": quantize(check_vectors(x, len(low)), low, step, LEVELS)})
 
     def decode(self, codes: Codes) -> Array:
-        return codes["levels"] * self.shared["step"] + self.shared["low"]
+        levels = check_layout(codes, self.name, {"levels": (np.uint8, self.shared["low"].shape)})["levels"]
+        return levels * self.shared["step"] + self.shared["low"]
 
 
 @dataclass
@@ -104,7 +106,10 @@ class Packed(StoredCodec):
         return Codes({"levels": pack(levels, self.width)})
 
     def decode(self, codes: Codes) -> Array:
-        levels = unpack(codes["levels"], len(self.shared["low"]), self.width)
+        dims = len(self.shared["low"])
+        packed = check_layout(codes, self.name, {"levels": (np.uint8, (-(-dims * self.width // 8),))})["levels"]
+        check_padding(packed, dims * self.width, self.name)
+        levels = unpack(packed, dims, self.width)
         return levels * self.shared["step"] + self.shared["low"]
 
     def searcher(self, rule: str, codes: Codes) -> Search:

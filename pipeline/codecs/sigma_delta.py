@@ -31,6 +31,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, NotApplicableError, Search, StoredCodec, check_vectors
 from pipeline.codecs import bits, condensation, dual, exhaustive, projection, ridge
+from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.neurons import sigma_delta as modulator
 from pipeline.stage import UserError
 
@@ -41,6 +42,7 @@ ROWS = 256  # at a time, always: then a row's bits do not hang on what stands be
 BELOW = 1 - 2.0**-16  # of the stable bound: more than float32 rounds
 LARGEST_FITTED = 1e30  # norm: times what float16 holds, it is still a float32
 LARGEST = float(np.finfo(np.float16).max)
+SOLVED = ("weights", "basis", "gain")  # the shared arrays that are the decoder's; the encoder uses the basis too
 
 
 def blocks(*arrays: Array) -> Iterator[tuple[int, list[Array]]]:
@@ -71,6 +73,11 @@ class SigmaDelta(StoredCodec):
     @property
     def compares(self) -> tuple[str, ...]:
         return () if self.order else ("hamming",)
+
+    @property
+    def ledger(self) -> dict[str, str]:
+        """What each shared array counts as: `decoder` what was solved for, the rest `codebook`."""
+        return {name: "decoder" if name in SOLVED else "codebook" for name in self.shared}
 
     @property
     def window(self) -> condensation.Window:
@@ -155,6 +162,15 @@ class SigmaDelta(StoredCodec):
             start += count
         return Codes({"bits": packed, "level": levels})
 
+    def _checked(self, codes: Codes) -> Codes:
+        """The codes themselves. Raises UserError for those that are not this codec's, or have a level that is none."""
+        check_layout(codes, self.name, {"bits": (np.uint8, (-(-self.steps // 8),)), "level": (np.float16, ())})
+        check_padding(codes["bits"], self.steps, self.name)
+        level = codes["level"]
+        if len(bad := np.flatnonzero(~(np.isfinite(level) & (level >= 0)))):
+            raise UserError(f"{self.name}: damaged codes: the level of vector {bad[0]} is {level[bad[0]]}")
+        return codes
+
     def _scale(self, level: Array) -> Array:
         return level.astype(np.float32) * self.shared["unit"]
 
@@ -179,7 +195,7 @@ class SigmaDelta(StoredCodec):
         return np.eye(len(self.shared["mean"]))
 
     def decode(self, codes: Codes) -> Array:
-        return self._decoded(codes, self._linear()) + self.shared["mean"]
+        return self._decoded(self._checked(codes), self._linear()) + self.shared["mean"]
 
     def _decoded(self, codes: Codes, decoder: Array) -> Array:
         """q times a decoder float32 [m, d], times each vector's scale."""
@@ -209,6 +225,7 @@ class SigmaDelta(StoredCodec):
         return sums * np.float32(window.factor)
 
     def searcher(self, rule: str, codes: Codes) -> Search:
+        self._checked(codes)
         if rule == "hamming":
             by_bits = exhaustive.hamming(codes["bits"])
             return lambda queries, k: by_bits(self.encode(queries)["bits"], k)
@@ -218,7 +235,7 @@ class SigmaDelta(StoredCodec):
         return lambda queries, k: by_sums(self._sketched(queries), k)
 
     def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
-        return bits.hamming_similarity(a["bits"], b["bits"], self.steps)
+        return bits.hamming_similarity(self._checked(a)["bits"], self._checked(b)["bits"], self.steps)
 
 
 def _rounded_up(values: Array, first: int) -> Array:

@@ -22,6 +22,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, Strings, check_vectors
 from pipeline.codecs import asymmetric, trits
+from pipeline.codecs.layout import check_layout, check_strings
 from pipeline.codecs.trit_strings import trit_strings, trits_of_strings
 from pipeline.stage import UserError
 
@@ -75,7 +76,9 @@ class Ternary(StoredCodec):
 
     def unpacked(self, codes: Codes) -> Array:
         """The trits that codes hold, int8 [n, d]."""
-        return trits.unpack(codes["trits"], len(self.shared["mean"]))
+        dims = len(self.shared["mean"])
+        packed = check_layout(codes, self.name, {"trits": (np.uint8, (trits.width(dims),))})["trits"]
+        return trits.unpack(packed, dims)
 
     def encode(self, x: Array) -> Codes:
         return Codes({"trits": trits.pack(self.trits_of(x))})
@@ -102,7 +105,8 @@ class TernaryEntropy(Ternary):
         return Codes({"trits": Strings.of(trit_strings(self.trits_of(x), self.shared["counts"]))})
 
     def unpacked(self, codes: Codes) -> Array:
-        return trits_of_strings(codes["trits"].strings(), len(self.shared["mean"]), self.shared["counts"])
+        strings = check_strings(codes, self.name, "trits").strings()
+        return trits_of_strings(strings, len(self.shared["mean"]), self.shared["counts"])
 
 
 def _bytes_of(counts: Array) -> Array:

@@ -14,12 +14,17 @@ import numpy as np
 from pipeline.codec import Array
 from pipeline.codecs import trits
 from pipeline.codecs.ternary import best_factor, least_squares, ternarize
+from pipeline.stage import UserError
 
 GROUP = 128
+LARGEST = float(np.finfo(np.float16).max)
 
 
 def ternarize_weights(weights: Array, group: int = GROUP) -> tuple[Array, Array]:
-    """float [bits, d] -> packed trits uint8 [d, ceil(bits / 5)] and scales float16 [d, ceil(bits / group)]."""
+    """float [bits, d] -> packed trits uint8 [d, ceil(bits / 5)] and scales float16 [d, ceil(bits / group)].
+
+    Raises UserError where a scale is beyond float16.
+    """
     bits, dims = weights.shape
     count = -(-bits // group)
     grouped = np.zeros((count * group, dims), np.float32)
@@ -27,7 +32,10 @@ def ternarize_weights(weights: Array, group: int = GROUP) -> tuple[Array, Array]
     grouped = grouped.reshape(count, group, dims).transpose(1, 2, 0).reshape(group, -1)  # a group a column
     size = np.abs(grouped).sum(axis=0, dtype=np.float64) / np.repeat(_sizes(bits, group)[None], dims, 0).ravel()
     found = ternarize(grouped, (best_factor(grouped, size) * size).astype(np.float32))
-    scales = least_squares(grouped, found).astype(np.float16).reshape(dims, count)
+    exact = least_squares(grouped, found)
+    if not exact.max() <= LARGEST:
+        raise UserError(f"ternary weights of about {exact.max():.3g}: their scales are float16, up to {LARGEST:,.0f}")
+    scales = exact.astype(np.float16).reshape(dims, count)
     columns = found.reshape(group, dims, count).transpose(1, 2, 0).reshape(dims, -1)[:, :bits]
     return trits.pack(columns), scales
 

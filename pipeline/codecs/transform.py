@@ -23,6 +23,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, NotApplicableError, Search, StoredCodec, check_vectors
 from pipeline.codecs import asymmetric
+from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 NAME = re.compile(r"transform_([1-9]\d*)")
@@ -124,9 +125,7 @@ class Transform(StoredCodec):
         return Codes({"cells": packed})
 
     def _cells(self, packed: Array, places: Array) -> Array:
-        """uint8 [n, k] from packed codes. Raises UserError for another number of bytes."""
-        if packed.shape[1:] != (-(-len(places) // 8),):
-            raise UserError(f"codes of shape {packed.shape}: {self.name} has {-(-len(places) // 8)} bytes a vector")
+        """uint8 [n, k] from packed codes."""
         bits = np.zeros((len(packed), MOST * len(self.shared["widths"])), np.uint8)
         bits[:, places] = np.unpackbits(packed, axis=1)[:, : len(places)]
         return np.packbits(bits, axis=1)
@@ -146,9 +145,11 @@ class Transform(StoredCodec):
         levels = self.shared["levels"].astype(np.float32)
         widths = self.shared["widths"].astype(np.int64)
         first = np.cumsum(2**widths) - 2**widths
+        packed = check_layout(codes, self.name, {"cells": (np.uint8, (-(-len(places) // 8),))})["cells"]
+        check_padding(packed, len(places), self.name)
         decoded = np.empty((len(codes), backward.shape[1]), np.float32)
         for start in range(0, len(codes), BLOCK):
-            cells = self._cells(codes["cells"][start : start + BLOCK], places)
+            cells = self._cells(packed[start : start + BLOCK], places)
             decoded[start : start + BLOCK] = levels[cells + first] @ backward
         return decoded + self.shared["mean"]
 

@@ -3,7 +3,7 @@
 KEYS = ("embedding", "representation", "family", "search")
 BEFORE_TASKS = (
     *("vectors", "dims", "fitted_share", "bytes_per_vector", "shared_bytes", "compression_ratio"),
-    *("relative_mse", "cosine", "exact_values", "identity_top1"),
+    *("relative_mse", "relative_mse_validation", "cosine", "exact_values", "identity_top1"),
     *("knn10_overlap", "knn10_overlap_unseen", "knn10_overlap_validation", "distance_mape"),
 )
 TASKS = ("wordsim353", "simlex999", "analogy_semantic", "analogy_syntactic")

@@ -71,9 +71,12 @@ def reference_db(found: Sequence[Array], payload_bytes: float) -> float:
 def parts(folder: Path, files: Mapping[str, str], name: str, measured: Metrics) -> dict[str, float]:
     """The parts of a representation's cost: of the codes the first seed's, of what is shared the mean over the seeds.
 
-    Raises UserError if they do not add up to what was measured.
+    Raises UserError for a file that holds another codec, and if they do not add up to what was measured.
     """
     codecs = {seed: load(folder / file) for seed, file in files.items()}
+    for of_seed, codec in codecs.items():
+        if codec.name != name:
+            raise UserError(f"{folder / files[of_seed]}: holds {codec.name}, not {name}")
     of_seeds = {int(seed): ledger.shares(codec) for seed, codec in codecs.items()}
     _, codes = read_codes(folder / name / "codes.parquet")
     first = int(next(iter(files)))

@@ -175,6 +175,9 @@ def fidelity_measurements(
     test, mu = truth.split.test, x[truth.split.fit].mean(axis=0, dtype=np.float64)
     original, found = x[test], decoded[test]
     yield Measurement("relative_mse", ratio(*fidelity.squared_errors(original, found, mu)), len(test))
+    checked = truth.split.validation
+    errors = fidelity.squared_errors(x[checked], decoded[checked], mu)
+    yield Measurement("relative_mse_validation", ratio(*errors), len(checked))
     yield Measurement("cosine", mean(fidelity.centered_cosines(original, found, mu)), len(test))
     yield Measurement("exact_values", mean(fidelity.exact_shares(original, found)), len(test))
     rows = truth.query_rows
@@ -297,6 +300,8 @@ def measure_module(
         if str(seed) not in files[name]:
             raise UserError(f"{codecs}: {name} was not fitted for seed {seed}")
         codec = load(codecs / files[name][str(seed)])
+        if codec.name != name:
+            raise UserError(f"{codecs / files[name][str(seed)]}: holds {codec.name}, not {name}")
         words = {} if codec.learns else known[name]
         # One thread: speeds are defined on one, and sums come out the same however many cores there are. Anew for each,
         # because a library that a codec has just loaded is not limited yet.

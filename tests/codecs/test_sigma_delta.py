@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from pipeline.codec import Codes, NotApplicableError, load, save, shared_bytes
-from pipeline.codecs import bits, dual, projection
+from pipeline.codecs import binary, bits, dual, projection, ternary
 from pipeline.codecs.sigma_delta import build
+from pipeline.evaluation.ledger import shares
 from pipeline.neurons import sigma_delta as modulator
 from pipeline.stage import UserError
 
@@ -42,6 +43,12 @@ def test_sizes_are_the_bits_and_a_scale_and_shared_is_what_the_docstring_says(co
     small = 8 + 4 * DIMS + 4  # seed, mean, unit
     solved = {"": 2 * DIMS**2, "sparse": 2 * DIMS**2, "smooth": 2 * DIMS**2 + 4 * DIMS}[codec.frame]
     assert shared_bytes(codec) == small + (solved if codec.solved else 0)
+
+
+def test_the_ledger_calls_what_was_solved_for_the_decoder(codec) -> None:
+    small = 8 + 4 * DIMS + 4
+    assert shares(codec) == (small, shared_bytes(codec) - small)
+    assert codec.solved == (shares(codec).decoder > 0)
 
 
 def test_every_vector_is_driven_inside_the_stable_bound(codec) -> None:
@@ -234,6 +241,49 @@ def test_sizes_beyond_what_numbers_hold_are_refused() -> None:
             build("sigma_delta_r2_64", 0).fit((rows(30) * large).clip(-3e38, 3e38).astype(np.float32))
     small = build("sigma_delta_r2_64", 0).fit(rows(30) * np.float32(1e-30))
     assert np.isfinite(small.decode(small.encode(rows(30) * np.float32(1e-30)))).all()
+
+
+def test_codes_of_another_codec_or_length_are_refused() -> None:
+    x = rows(30)
+    codec = build("sigma_delta_r2_60", 0).fit(x)
+    others = {
+        "a vector has bits uint8.9., level float16; expected is bits uint8.8.": build("sigma_delta_r2_70", 0).fit(x),
+        "vector [0-9]+ has more than 60 bits": build("sigma_delta_r2_64", 0).fit(x),
+        "a vector has bits uint8.2.; expected is bits": binary.build("sign", 0).fit(x),
+        "a vector has trits strings; expected is bits": ternary.build("ternary_entropy", 0).fit(x),
+    }
+    for message, other in others.items():
+        foreign = other.encode(x)
+        for use in (codec.decode, lambda codes: codec.searcher("native", codes)):
+            with pytest.raises(UserError, match=f"sigma_delta_r2_60: codes of another .*{message}"):
+                use(foreign)
+    greedy = build("sigma_delta_greedy_64", 0).fit(x)
+    with pytest.raises(UserError, match="codes of another"):
+        greedy.similarity("hamming", greedy.encode(x), build("sigma_delta_greedy_80", 0).fit(x).encode(x))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
+def test_a_damaged_level_is_named_and_does_not_decode(wrong: float) -> None:
+    codec = build("sigma_delta_r2_64", 0).fit(rows(30))
+    codes = codec.encode(rows(5))
+    codes["level"][3] = wrong
+    with pytest.raises(UserError, match=f"damaged codes: the level of vector 3 is {wrong}"):
+        codec.decode(codes)
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_a_handful_of_bits_decodes_what_it_can_and_refuses_the_rest(steps: int) -> None:
+    x = rows(30, steps)
+    for order in ("greedy", "r1", "r2", "r3"):
+        codec = build(f"sigma_delta_{order}_{steps}", 0)
+        codec.fit(x)
+        assert codec.encode(x).nbytes == 30 * 3
+        assert np.isfinite(codec.decode(codec.encode(x))).all()
+        for rule in codec.searches:
+            found = codec.searcher(rule, codec.encode(x))(x, 3)
+            assert found.shape == (30, 3)
+        with pytest.raises(NotApplicableError, match=f"{steps} bits are fewer than {steps + 1} dimensions"):
+            codec.fit(rows(30, steps + 1))
 
 
 @pytest.mark.parametrize(

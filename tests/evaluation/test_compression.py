@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -138,6 +139,17 @@ def test_codecs_of_another_run_are_refused(folder, tmp_path, capsys, metric):
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"scalar: int8, seed 0: {metric} is" in line
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_file_that_holds_another_codec_is_refused_by_name(folder, tmp_path, capsys):
+    shutil.copytree(folder / "small", tmp_path / "small")
+    for name in ("benchmarks.parquet", "small.parquet"):
+        shutil.copy(folder / name, tmp_path / name)
+    faiss = tmp_path / "small" / "faiss_peers"
+    shutil.copy(faiss / "faiss:RaBitQ" / "seed-1.safetensors", faiss / "faiss:SQ4" / "seed-1.safetensors")
+    assert stage.run(main, arguments(tmp_path, tmp_path / "out.csv")) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith("faiss:SQ4/seed-1.safetensors: holds faiss:RaBitQ, not faiss:SQ4")
 
 
 def test_a_table_that_was_not_measured_is_refused(folder, tmp_path, capsys):

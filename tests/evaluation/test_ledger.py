@@ -49,6 +49,12 @@ def rows_16():
         ("sentence_transformers_peers", "sentence-transformers:int8", 0, 0),
         ("sentence_transformers_peers", "sentence-transformers:binary+rescore", 0, 0),
         ("sentence_transformers_peers", "sentence-transformers:binary+int8_rescore", 16, 0),
+        ("linear_decoder", "sign_ridge", 0, 4 * 16 * 16),
+        ("linear_decoder", "sign_ridge_int8", 0, 16 * 16 + 2 * 4 * 16),  # levels; scale and diagonal
+        ("linear_decoder", "sign_ridge_ternary", 0, 16 * 4 + 2 * 16 + 4 * 16),  # trits, scale, diagonal
+        ("sigma_delta", "sigma_delta_r2_64", 0, 2 * 16 * 16),
+        ("sigma_delta", "sigma_delta_r2_64_smooth", 0, 2 * 16 * 16 + 4 * 16),  # basis, gain
+        ("sigma_delta", "sigma_delta_r2_64_dual", 0, 0),  # made again from the seed
     ],
 )
 def test_the_parts_add_up(rows_16, module, name, rerank, decoder):

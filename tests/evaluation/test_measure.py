@@ -22,7 +22,7 @@ from pipeline.store import EmbeddingTable, read_parquet, unit_rows, write_embedd
 
 ROWS, DIMS, SEEDS = 150, 12, (0, 1)
 COST = ("vectors", "dims", "fitted_share", "bytes_per_vector", "shared_bytes", "compression_ratio")
-FIDELITY = ("relative_mse", "cosine", "exact_values", "identity_top1", "distance_mape")
+FIDELITY = ("relative_mse", "relative_mse_validation", "cosine", "exact_values", "identity_top1", "distance_mape")
 SEARCH = ("knn10_overlap", "knn10_overlap_unseen", "knn10_overlap_validation", "queries_per_s")
 WORDS = ("own", "analogy_semantic", "analogy_semantic_3cosmul", "analogy_syntactic", "analogy_syntactic_3cosmul")
 MODULES = {
@@ -138,15 +138,22 @@ def test_coarser_codes_lose_more(values):
 
 def test_fidelity_of_sign_bits_written_out(table, values):
     unit, parts = unit_rows(table.vectors).astype(float), split(ROWS, 0)
-    fit, test = unit[parts.fit], unit[parts.test]
-    decoded = np.empty_like(test)
-    for j in range(DIMS):
-        for high in (True, False):
-            rows = fit[(fit[:, j] > 0) == high, j]
-            decoded[(test[:, j] > 0) == high, j] = rows.mean() if len(rows) else 0
+    fit, test, validation = unit[parts.fit], unit[parts.test], unit[parts.validation]
     mu = fit.mean(axis=0)
+
+    def decoded_of(x):
+        found = np.empty_like(x)
+        for j in range(DIMS):
+            for high in (True, False):
+                rows = fit[(fit[:, j] > 0) == high, j]
+                found[(x[:, j] > 0) == high, j] = rows.mean() if len(rows) else 0
+        return found
+
+    decoded = decoded_of(test)
     metrics = values["sign", "decoded", 0]
-    assert metrics["relative_mse"] == pytest.approx(((test - decoded) ** 2).sum() / ((test - mu) ** 2).sum(), rel=1e-5)
+    for name, x in (("relative_mse", test), ("relative_mse_validation", validation)):
+        expected = ((x - decoded_of(x)) ** 2).sum() / ((x - mu) ** 2).sum()
+        assert metrics[name] == pytest.approx(expected, rel=1e-5)
     cosines = [1 - cosine_distance(a - mu, b - mu) for a, b in zip(test, decoded, strict=True)]
     assert metrics["cosine"] == pytest.approx(np.mean(cosines), rel=1e-5)
 

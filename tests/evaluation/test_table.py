@@ -13,8 +13,8 @@ from pipeline.store import read_parquet, write_parquet
 # The design's contract, word for word and in its order.
 CONTRACT = """
 embedding, representation, family, search, vectors, dims, fitted_share, bytes_per_vector, shared_bytes,
-compression_ratio, relative_mse, cosine, exact_values, identity_top1, knn10_overlap, knn10_overlap_unseen,
-knn10_overlap_validation, distance_mape,
+compression_ratio, relative_mse, relative_mse_validation, cosine, exact_values, identity_top1,
+knn10_overlap, knn10_overlap_unseen, knn10_overlap_validation, distance_mape,
 wordsim353, simlex999, analogy_semantic, analogy_syntactic, spikes_per_value, timesteps,
 encode_vectors_per_s, decode_vectors_per_s, queries_per_s, seeds
 """.replace("\n", " ").split(",")

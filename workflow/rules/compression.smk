@@ -1,6 +1,7 @@
 # Requires  results/codecs, results/benchmarks.parquet; for the stream data/corpus/documents and tokenizer.json too.
-# Makes     results/compression.csv (the ledger: a row a representation), results/stream.csv and results/stream.parquet
-#           (running words as vectors, everything counted) and their figures.
+# Makes     results/compression.csv (the ledger: a row a representation), results/best_by_bytes.csv (ours against the peers
+#           within so many bytes), results/stream.csv and results/stream.parquet (running words as vectors, everything
+#           counted) and their figures.
 #           Without a corpus (ready vectors alone) there is no stream.
 
 # The stream is measured on one table: the first concatenation, or the last table where there is none.
@@ -13,6 +14,8 @@ COMPRESSION_FIGURES = ["distortion_by_bytes"] + (
 )
 COMPRESSION = [
     "results/compression.csv",
+    "results/best_by_bytes.csv",
+    "results/figures/best_by_bytes.png",
     *expand("results/figures/{figure}.png", figure=COMPRESSION_FIGURES),
     *(["results/stream.csv"] if NEEDS_CORPUS else []),
 ]
@@ -46,6 +49,56 @@ rule ledger:
     shell:
         "OMP_NUM_THREADS={threads} python -m pipeline.evaluation.compression --benchmarks {input.benchmarks}"
         " --embeddings {input.embeddings:q} --codecs {input.codecs:q} --output {output} 2>&1 | tee {log}"
+
+
+rule best_by_bytes:
+    input:
+        code=code("pipeline.evaluation.best_by_bytes"),
+        benchmarks="results/benchmarks.parquet",
+    output:
+        report(
+            "results/best_by_bytes.csv",
+            caption="../report/best_by_bytes.rst",
+            category="Table",
+            labels={"table": "best by bytes"},
+        ),
+    log:
+        "logs/best_by_bytes.log",
+    benchmark:
+        "results/timing/best_by_bytes.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "The best codec within so many bytes, ours and the peers': {output}"
+    shell:
+        "python -m pipeline.evaluation.best_by_bytes --benchmarks {input.benchmarks} --output {output} 2>&1 | tee {log}"
+
+
+rule best_by_bytes_figure:
+    input:
+        code=code("pipeline.plots.best_by_bytes"),
+        table="results/best_by_bytes.csv",
+    output:
+        report(
+            "results/figures/best_by_bytes.png",
+            caption="../report/best_by_bytes.rst",
+            category="Figures",
+            labels={"figure": "best by bytes"},
+        ),
+    log:
+        "logs/best_by_bytes_figure.log",
+    benchmark:
+        "results/timing/best_by_bytes_figure.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        target=lambda wildcards, output: output[0].removesuffix(".png"),
+    message:
+        "Figure: {output}"
+    shell:
+        "python -m pipeline.plots.best_by_bytes --table {input.table} --output {params.target} 2>&1 | tee {log}"
 
 
 rule stream:
