@@ -172,7 +172,7 @@ def versions(*distributions: str) -> dict[str, str]:
 def open_parquet(path: str | Path, columns: Iterable[str] = ()) -> pq.ParquetFile:
     """Open a Parquet file. Raises UserError, naming the file, if it is missing, broken or lacks one of `columns`."""
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)  # true, it keeps the bytes of all row groups that it has read
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:  # the last: a flipped byte in a column's name

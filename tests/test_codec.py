@@ -30,7 +30,7 @@ from pipeline.store import write_parquet
 CODECS = [  # those of sentence-transformers are saved in their own test: importing the library takes six seconds
     *(("floats", name) for name in ("float32", "float16", "truncate_5")),
     *(("scalar", name) for name in ("int8", "int5", "int4")),
-    ("transform", "transform_5"),
+    ("successive_refinement", "successive_refinement_37"),
     *(("ternary", name) for name in ("ternary", "ternary_entropy")),
     *(("linear_decoder", f"sign_ridge{weights}") for weights in ("", "_int8", "_ternary")),
     *(("sigma_delta", f"sigma_delta_{name}") for name in ("r2_64", "r1_64_dual", "r3_40_sparse", "r1_40_smooth")),

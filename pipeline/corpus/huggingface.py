@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from pipeline import stage
+from pipeline.corpus import streamed_parquet
 from pipeline.corpus.files import text_of
 from pipeline.corpus.source import ON_ERROR, Document, Skipped
 from pipeline.stage import UserError
@@ -164,13 +165,11 @@ class Part:
 def _open(source: Source) -> tuple[Any, list[str]]:
     """The dataset, streaming, and the names of its files."""
     import datasets  # seconds: only where it is used
-    from pyarrow import dataset
 
     builder = datasets.load_dataset_builder(
         source.repository, source.config, revision=source.revision, data_files=source.data_files
     )
-    if hasattr(builder.config, "fragment_scan_options"):  # Parquet: no row groups beside the one at hand
-        builder.config.fragment_scan_options = dataset.ParquetFragmentScanOptions(pre_buffer=False)
+    streamed_parquet.read_in_order(builder)
     rows = builder.as_streaming_dataset(split=source.split)
     files = [str(name) for name in (builder.config.data_files or {}).get(source.split, [])]
     if len(files) != rows.num_shards:  # archives hold several

@@ -4,6 +4,8 @@ The file holds the words and two matrices, of which the first has the vectors of
 dictionary.cc, densematrix.cc). It is mapped into memory, so that only the rows that are asked for are read: the 7 GB of
 cc.en.300.bin need not fit. Before that its structure is followed to the end, which a truncated file does not reach.
 
+Which word is a wanted one's, also where they differ in case, says fasttext_vectors.py: as in the model's `.vec`.
+
 Words that are not UTF-8 (published models cut some in the middle of a character) cannot be asked for and are left out.
 """
 
@@ -126,9 +128,9 @@ def check(options: dict[str, Any]) -> None:
 def read(vocabulary: Vocabulary | None, options: dict[str, Any], device: str = "cpu") -> EmbeddingTable:
     """Raw vectors of the vocabulary's words, in its order; for None, of all words that the model holds, in its order.
 
-    Options: `path` (required), `oov` (words that the model does not hold: `subwords`, made of their parts, or `drop`),
-    `licence` (for the table's facts). No device. Raises UserError for other options, a file that is no whole model, and
-    damaged values, naming file and word.
+    Options: `path` (required), `oov` (words that the model holds in no case: `subwords`, made of their parts, or
+    `drop`), `licence` (for the table's facts). No device. Raises UserError for other options, a file that is no whole
+    model, and damaged values, naming file and word.
     """
     check(options)
     path, oov = options["path"], options.get("oov", "subwords")

@@ -9,15 +9,13 @@ kernel's, which ends with the process.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
-import logging
 import os
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +23,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import store
 from pipeline.stage import UserError
 from pipeline.store import Array, array_digest, write_json, write_parquet
 
 DIGEST_DIGITS = 32
 ABANDONED_S = 3600  # writing takes seconds: an older temporary file belongs to a process that was killed
-
-log = logging.getLogger("pipeline")
 
 
 class Reply(NamedTuple):
@@ -68,24 +65,12 @@ def prepare(where: Path, base_url: str, model: str, dimensions: int | None) -> N
                 part.unlink()
 
 
-@contextmanager
-def locked(where: Path) -> Iterator[None]:
-    """Make the folder and hold its lock as long as the block lasts. Waits, and says so, while another process has it.
+def locked(where: Path) -> AbstractContextManager[None]:
+    """The folder's lock, held as long as the block lasts. Waits, and says so, while another process pays.
 
     What that process has paid for lies in the folder then: read it before paying. Raises OSError.
     """
-    where.mkdir(parents=True, exist_ok=True)
-    with open(where / "lock", "a+", encoding="ascii", errors="replace") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            log.warning("%s: process %s is paying; waiting until it ends", where, file.read(20).strip() or "of others")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+    return store.locked(where / "lock", str(where))
 
 
 def reply_path(where: Path, texts: Sequence[str]) -> Path:

@@ -52,7 +52,6 @@ class Look(NamedTuple):
 FAMILIES = {
     "float": Look(BLACK, "o"),
     "scalar": Look(BLUE, "s"),
-    "transform": Look(BLUE, ">"),
     "binary": Look(VERMILION, "^"),
     "sigma_delta": Look(ORANGE, "D"),
     "ternary": Look(GREEN, "v"),

@@ -8,6 +8,7 @@ from gensim.models import FastText
 from gensim.models.fasttext import load_facebook_vectors, save_facebook_model
 from gensim.test.utils import datapath
 
+from pipeline.embeddings import word2vec_text
 from pipeline.embeddings.fasttext_binary import read
 from pipeline.embeddings.vocabulary import Vocabulary
 from pipeline.stage import UserError
@@ -55,6 +56,27 @@ def test_other_words_are_dropped_where_that_is_asked_for(both):
     assert table.facts["words_missing"] == "1"
     with pytest.raises(UserError, match=r"\.bin: none of the 1 wanted words has a vector"):
         read(Vocabulary(["catlike"]), {"path": both.path, "oov": "drop"})
+
+
+def test_bin_and_vec_of_a_model_give_the_same_table(tmp_path):
+    """Also for words that the model spells in another case: the first such word that is not asked for itself."""
+    lines = [["Paris", "PARIS", "the", "The", "Élan", "dog"]] * 3 + [["Paris", "NATO", "Dog", "dog"]] * 2
+    lines += [["PARIS"] * 9]  # more frequent than Paris
+    model = FastText(lines, vector_size=8, min_count=1, bucket=90, epochs=2, min_n=2, max_n=4, seed=2, workers=1)
+    save_facebook_model(model, str(tmp_path / "m.bin"))
+    model.wv.save_word2vec_format(str(tmp_path / "m.vec"))
+    asked = ["paris", "nato", "the", "dog", "élan", "PARIS", "Dog", "absent"]
+    binary = read(Vocabulary(asked), {"path": str(tmp_path / "m.bin"), "oov": "drop"})
+    text = word2vec_text.read(Vocabulary(asked), {"path": str(tmp_path / "m.vec")})
+    assert binary.words == text.words == asked[:-1]
+    np.testing.assert_array_equal(binary.vectors, text.vectors)
+    np.testing.assert_array_equal(binary.vectors[:2], model.wv[["Paris", "NATO"]])
+    for table in (binary, text):
+        assert (table.facts["words_found_in_other_case"], table.facts["words_missing"]) == ("3", "1")
+    by_parts = read(Vocabulary(asked), {"path": str(tmp_path / "m.bin")})
+    assert by_parts.words == asked
+    np.testing.assert_array_equal(by_parts.vectors[:-1], text.vectors)
+    assert (by_parts.facts["words_by_subwords"], by_parts.facts["words_found_in_other_case"]) == ("1", "3")
 
 
 def test_facts(small):

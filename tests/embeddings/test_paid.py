@@ -152,7 +152,7 @@ def test_a_lock_is_waited_for_with_a_word_and_ends_with_its_process(tmp_path, ca
         finally:
             holder.kill()
     assert 0.4 < waited_s < 30
-    assert f"{tmp_path}: process {holder.pid} is paying; waiting until it ends" in caplog.text
+    assert f"{tmp_path}: another process is at work ({holder.pid}); waiting until it ends" in caplog.text
     caplog.clear()
     with paid.locked(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"

@@ -1,0 +1,207 @@
+"""Successive refinement: bits where they count, prefixes that are codes, an error near what the theory allows."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.codec import Codes
+from pipeline.codecs import refinement_tree
+from pipeline.codecs.successive_refinement import GAUSSIAN_ERRORS, MOST, build, depths, order_bits
+from pipeline.evaluation import water_filling
+from pipeline.stage import UserError
+
+SPECTRUM = 0.8 ** np.arange(24)
+
+
+def correlated(count, spectrum, seed=0):
+    """float32 rows whose covariance has this spectrum, turned at random, about a mean that is not zero."""
+    rng = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(rng.standard_normal((len(spectrum), len(spectrum))))
+    return ((rng.standard_normal((count, len(spectrum))) * np.sqrt(spectrum)) @ turn + 0.3).astype(np.float32)
+
+
+TRAIN, TEST = correlated(6000, SPECTRUM)[:4000], correlated(6000, SPECTRUM)[4000:]
+
+
+def fitted(bits, x=TRAIN):
+    return build(f"successive_refinement_{bits}", 0).fit(x)
+
+
+def error(codec, x):
+    return float(np.mean(np.sum((codec.decode(codec.encode(x)) - x).astype(np.float64) ** 2, axis=1)))
+
+
+# --- bits -----------------------------------------------------------------------------------------------------------
+
+
+def widths(variances, bits):
+    return np.bincount(order_bits(np.array(variances), bits), minlength=len(variances))
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=3), st.integers(0, 8))
+def test_no_other_allocation_of_as_many_bits_has_a_smaller_error(variances, bits):
+    found = widths(variances, bits)
+    assert found.sum() == bits
+    totals = [
+        np.sum(variances * GAUSSIAN_ERRORS[list(one)])
+        for one in product(range(MOST + 1), repeat=len(variances))
+        if sum(one) == bits
+    ]
+    assert np.sum(variances * GAUSSIAN_ERRORS[found]) == pytest.approx(min(totals))
+
+
+def test_a_component_has_no_more_than_its_most():
+    np.testing.assert_array_equal(widths([1e9, 1.0], 10), [MOST, 2])
+    assert len(order_bits(np.array([1e9, 1.0]), 100)) == 2 * MOST
+
+
+def test_depths_count_the_bits_before():
+    np.testing.assert_array_equal(depths(np.array([0, 1, 0, 0, 2, 1])), [0, 0, 1, 2, 0, 1])
+
+
+def test_bits_follow_reverse_water_filling():
+    bits = 96
+    level = water_filling.distortion(SPECTRUM, bits) / len(SPECTRUM)
+    rates = np.maximum(0, np.log2(SPECTRUM / level) / 2)
+    assert np.abs(widths(SPECTRUM, bits) - rates).max() < 1.3
+
+
+# --- the codec ------------------------------------------------------------------------------------------------------
+
+
+def reference(codec, x):
+    """Rows decoded value by value, walking down the trees, and their bits as a string of 0 and 1."""
+    shared = codec.shared
+    widths = np.bincount(shared["order"])
+    thresholds = np.split(shared["thresholds"].astype(float), np.cumsum(2**widths - 1)[:-1])
+    means = np.split(shared["means"].astype(float), np.cumsum(2 ** (widths + 1) - 2)[:-1])
+    rows, texts = [], []
+    for vector in x.astype(float) - shared["mean"]:
+        y = vector @ shared["axes"].astype(float) * shared["reach"]
+        path, text = [0] * len(y), ""
+        node = [0] * len(y)  # of the tree in breadth order; the children of i are 2 i + 1 and 2 i + 2
+        for j in shared["order"]:
+            bit = int(y[j] >= thresholds[j][node[j]])
+            node[j], path[j], text = 2 * node[j] + 1 + bit, 2 * path[j] + bit, text + str(bit)
+        decoded = np.array([own[place - 1] for own, place in zip(means, node, strict=True)]) / shared["reach"]
+        rows.append(np.linalg.lstsq(shared["axes"].T.astype(float), decoded, rcond=None)[0] + shared["mean"])
+        texts.append(text)
+    return np.array(rows), texts
+
+
+@pytest.mark.parametrize("bits", [1, 7, 40, 96, 150])
+def test_codes_and_decoded_rows_against_a_reference(bits):
+    codec = fitted(bits)
+    rows, texts = reference(codec, TEST[:40])
+    packed = codec.encode(TEST[:40])["bits"]
+    assert packed.shape == (40, -(-bits // 8))
+    found = ["".join(format(byte, "08b") for byte in row) for row in packed]
+    assert found == [one.ljust(8 * packed.shape[1], "0") for one in texts]
+    np.testing.assert_allclose(codec.decode(Codes({"bits": packed})), rows, atol=2e-5)
+
+
+@pytest.mark.parametrize("bits", [48, 96, 120])
+def test_the_error_is_within_what_whole_bits_and_fixed_codes_cost(bits):
+    """Max's quantizers end 4.35 dB above the Gaussian limit, and are nearer to it at low rates. A rate that is off by a
+    uniform half a bit to either side costs 10 log10 (1.5 / log 4) = 0.34 dB; nesting costs up to 0.3 dB."""
+    least = water_filling.distortion(SPECTRUM, bits)
+    assert 1 < 10 * np.log10(error(fitted(bits), TEST) / least) < 4.99
+
+
+def test_rounding_the_axes_to_int8_costs_nothing():
+    """Against the same cells on axes of full precision."""
+    mean = TRAIN.mean(axis=0)
+    variances, axes = np.linalg.eigh(np.cov(TRAIN.T, bias=True))
+    found = np.zeros(TEST.shape)
+    for variance, axis, bits in zip(variances, axes.T, widths(variances, 96), strict=True):
+        fit, y = ((part - mean) @ axis / np.sqrt(variance) for part in (TRAIN, TEST))
+        tree = refinement_tree.fit(fit, bits)
+        leaves = tree.means[2**bits - 2 :] if bits else np.zeros(1)
+        cells = np.searchsorted(refinement_tree.rising(tree.thresholds, bits), y, side="right")
+        found += np.sqrt(variance) * leaves[cells][:, None] * axis
+    exact = np.mean(np.sum((found + mean - TEST) ** 2, axis=1))
+    assert error(fitted(96), TEST) == pytest.approx(exact, rel=0.01)
+
+
+# --- prefixes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [1, 8, 37, 100])
+def test_a_prefix_of_a_code_is_the_code_of_that_size(bits):
+    long, short = fitted(120), fitted(bits)
+    cut = long.prefix(bits)
+    assert cut.name == short.name
+    assert cut.shared.keys() == short.shared.keys()
+    for name in cut.shared:
+        np.testing.assert_array_equal(cut.shared[name], short.shared[name], strict=True)
+    whole = np.unpackbits(long.encode(TEST)["bits"], axis=1)[:, :bits]
+    np.testing.assert_array_equal(np.packbits(whole, axis=1), cut.encode(TEST)["bits"])
+
+
+@pytest.mark.parametrize("bits", [0, 41, -1])
+def test_a_size_that_is_no_prefix_is_refused(bits):
+    with pytest.raises(UserError, match=f"successive_refinement_40: {bits} bits are no prefix of 40"):
+        fitted(40).prefix(bits)
+
+
+def test_more_bits_have_less_error():
+    errors = [error(fitted(bits), TEST) for bits in (1, 2, 8, 16, 32, 64, 128, 192)]
+    assert (np.diff(errors) < 0).all()
+
+
+def test_components_without_bits_are_not_shared():
+    codec = fitted(16)
+    used = len(np.unique(codec.shared["order"]))
+    assert codec.shared["axes"].shape == (24, used)
+    assert used < 17
+
+
+def test_asymmetric_search_ranks_as_decoded_rows_do():
+    codec = fitted(96)
+    codes = codec.encode(TEST)
+    decoded = codec.decode(codes)
+    scores = TEST[:20] @ (decoded / np.linalg.norm(decoded, axis=1, keepdims=True)).T
+    np.testing.assert_array_equal(codec.searcher("asymmetric", codes)(TEST[:20], 5), np.argsort(-scores, axis=1)[:, :5])
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "x", [np.zeros((10, 3)), np.ones((10, 3)), np.array([[1.0, 2, 3]])], ids=["zero", "same", "one"]
+)
+def test_rows_that_are_all_alike_come_back(x):
+    x = x.astype(np.float32)
+    codec = fitted(16, x)
+    np.testing.assert_allclose(codec.decode(codec.encode(x)), x, atol=1e-6)
+
+
+def test_one_dimension_and_fewer_rows_than_dimensions():
+    x = np.linspace(-1, 1, 50, dtype=np.float32)[:, None]
+    assert error(fitted(8, x), x) < 1e-3
+    assert error(fitted(32, TRAIN[:5]), TRAIN[:5]) < 0.05 * TRAIN[:5].var(axis=0).sum()
+
+
+def test_a_budget_beyond_what_the_dimensions_hold_ends_there_and_says_so(caplog):
+    codec = fitted(8192)
+    assert "24 dimensions of 8 bits take 192 bits, not 8192" in caplog.text
+    assert codec.bits == 192
+    assert codec.encode(TEST)["bits"].shape == (len(TEST), 24)
+    assert error(codec, TEST) < error(fitted(180), TEST)
+
+
+@pytest.mark.parametrize("name", ["successive_refinement", "successive_refinement_0", "successive_refinement_64_"])
+def test_other_names_are_refused(name):
+    with pytest.raises(UserError, match=f"successive_refinement has no codec '{name}'"):
+        build(name, 0)
+
+
+def test_codes_of_another_size_are_refused():
+    codec = fitted(32)
+    with pytest.raises(UserError, match=r"successive_refinement_32: codes of another .* expected is bits uint8\[4\]"):
+        codec.decode(fitted(40).encode(TEST))
+    with pytest.raises(UserError, match="vectors of 3 dimensions for a codec fitted on 24"):
+        codec.encode(np.ones((2, 3), np.float32))
