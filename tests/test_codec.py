@@ -96,7 +96,10 @@ def test_every_codec_keeps_the_protocol(pair):
         assert codec.decode(codes).shape == (7, 12)
         assert codec.decode(codes).dtype == np.float32
         if all(array.group == 1 for array in strings):  # else no vector can be taken by itself
-            np.testing.assert_array_equal(codec.decode(codes.take(np.array([5, 2]))), codec.decode(codes)[[5, 2]])
+            # A matrix product's last bit may hang on where in its blocks a row stands.
+            tolerance = 0 if codec.lossless else 1e-6
+            some, every = codec.decode(codes.take(np.array([5, 2]))), codec.decode(codes)
+            np.testing.assert_allclose(some, every[[5, 2]], rtol=tolerance, atol=tolerance)
     if isinstance(codec, Searchable):
         for rule in codec.searches:
             assert codec.searcher(rule, codes)(x[:2], 3).shape == (2, 3)

@@ -9,9 +9,8 @@ component's cell (`refinement_tree`), and m_j is the mean of the fit rows in the
 the code of b bits. A Gaussian is successively refinable (Equitz & Cover 1991); here the nesting costs a few percent of
 error at most, and on word vectors nothing that recall shows.
 
-The axes are shared as int8, with one scale each. Rounding them costs nothing: codes are made with the rounded axes, and
-the pseudo-inverse is theirs. Components without a bit are not shared. A component has at most 8 bits; a budget beyond
-that ends there, with a warning.
+The axes are shared as int8, with one scale each (`principal_axes`). Components without a bit are not shared. A
+component has at most 8 bits; a budget beyond that ends there, with a warning.
 
 Search: `asymmetric`, the cosine of the float query with the decoded row, block by block.
 """
@@ -24,7 +23,7 @@ import numpy as np
 
 from pipeline import stage
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import asymmetric, refinement_tree
+from pipeline.codecs import asymmetric, principal_axes, refinement_tree
 from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
@@ -73,21 +72,20 @@ class SuccessiveRefinement(StoredCodec):
 
     def fit(self, x: Array) -> Self:
         mean = check_vectors(x).mean(axis=0, dtype=np.float64).astype(np.float32)
-        centred = (x - mean).astype(np.float64)
-        variances, axes = np.linalg.eigh(centred.T @ centred / len(x))
-        order = order_bits(np.maximum(variances[::-1], 0), self.budget)
+        centred = x - mean
+        axes, variances = principal_axes.stored(centred)
+        order = order_bits(variances, self.budget)
         if len(order) < self.budget:
             text = "%s: %d dimensions of %d bits take %d bits, not %d"
             stage.log.warning(text, self.name, x.shape[1], MOST, len(order), self.budget)
         widths = np.bincount(order)
-        axes = axes[:, ::-1][:, : len(widths)]
-        stored = np.rint(axes / np.abs(axes).max(axis=0) * 127).astype(np.int8)
-        y = centred @ stored
+        axes = np.ascontiguousarray(axes[:, : len(widths)])
+        y = centred.astype(np.float64) @ axes
         spread = np.sqrt(np.mean(y * y, axis=0))
         reach = np.divide(1, spread, out=np.zeros(len(spread)), where=spread > 0)
         trees = [refinement_tree.fit(one * r, bits) for one, r, bits in zip(y.T, reach, widths, strict=True)]
         self.shared = {
-            **{"mean": mean, "axes": stored, "reach": reach.astype(np.float32), "order": order.astype(np.uint16)},
+            **{"mean": mean, "axes": axes, "reach": reach.astype(np.float32), "order": order.astype(np.uint16)},
             "thresholds": np.concatenate([tree.thresholds for tree in trees]).astype(np.float16),
             "means": np.concatenate([tree.means for tree in trees]).astype(np.float16),
         }
@@ -148,10 +146,8 @@ class SuccessiveRefinement(StoredCodec):
         return Codes({"bits": packed})
 
     def _backward(self) -> Array:
-        """The pseudo-inverse of the stored axes, over r: float32 [k, d]."""
         if self._inverse is None:
-            inverse, reach = np.linalg.pinv(self.shared["axes"].astype(np.float64)), self.shared["reach"][:, None]
-            self._inverse = np.divide(inverse, reach, out=np.zeros_like(inverse), where=reach > 0).astype(np.float32)
+            self._inverse = principal_axes.inverse(self.shared["axes"], self.shared["reach"])
         return self._inverse
 
     def decode(self, codes: Codes) -> Array:

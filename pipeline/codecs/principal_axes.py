@@ -1,0 +1,24 @@
+"""Principal axes of centred rows as they are stored: int8, each with a scale of its own, and what undoes them.
+
+Rounding them costs nothing: codes are made with the rounded axes, and the pseudo-inverse is theirs.
+"""
+
+import numpy as np
+
+from pipeline.codec import Array
+
+LEVELS = 127
+
+
+def stored(centred: Array) -> tuple[Array, Array]:
+    """Axes int8 [d, d], a column an axis, of falling variance, and the variances float64 [d]. Centred rows [n, d]."""
+    centred = centred.astype(np.float64)
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    axes = axes[:, ::-1]
+    return np.rint(axes / np.abs(axes).max(axis=0) * LEVELS).astype(np.int8), np.maximum(variances[::-1], 0)
+
+
+def inverse(axes: Array, reach: Array) -> Array:
+    """float32 [k, d], from y_j = reach_j a_j . x to the x of least squares. `axes` int8 [d, k]; where reach is 0, 0."""
+    found = np.linalg.pinv(axes.astype(np.float64))
+    return np.divide(found, reach[:, None], out=np.zeros_like(found), where=reach[:, None] > 0).astype(np.float32)

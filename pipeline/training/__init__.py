@@ -1,0 +1,1 @@
+"""The trainer: one process or many, whole checkpoints, early stopping. A part a file; `loop` puts them together."""

@@ -1,0 +1,85 @@
+"""Checkpoints: all that training needs to go on as if it had never stopped, in one safetensors file, atomic.
+
+Tensors are `model.<name>`, `optimizer.<parameter>.<what>` and `random.<process>.<generator>`; the rest is JSON in the
+header. Nothing that is loaded runs code. A checkpoint knows the configuration it was made with, and another is refused.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pipeline.stage import UserError
+from pipeline.store import atomic_file
+
+
+class Checkpoint(NamedTuple):
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors whose name begins with `prefix.`, without it."""
+        return {name.removeprefix(f"{prefix}."): x for name, x in self.tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def write(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors, wherever they are, and facts. Tensors that share memory (tied weights) are stored once each."""
+    copies = {name: x.detach().cpu().clone(memory_format=torch.contiguous_format) for name, x in tensors.items()}
+    with atomic_file(path) as temporary:
+        save_file(copies, temporary, metadata={"checkpoint": json.dumps(facts, sort_keys=True)})
+        temporary.chmod(0o644)  # the library leaves it to its owner alone
+
+
+def read(path: str | Path) -> Checkpoint:
+    """Raises UserError, naming the file, if it is not a whole checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["checkpoint"])
+            return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise UserError(f"{path}: not a whole checkpoint ({type(error).__name__}: {error})") from None
+
+
+def tensors_of(
+    model: nn.Module, optimizer: torch.optim.Optimizer, random_states: Sequence[Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """All tensors of a run by name; `random_states` is a process each."""
+    found = {f"model.{name}": x for name, x in model.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        found |= {f"optimizer.{number}.{key}": x for key, x in state.items()}
+    for rank, state in enumerate(random_states):
+        found |= {f"random.{rank}.{key}": x for key, x in state.items()}
+    return found
+
+
+def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
+    """Give an optimizer the state of the checkpoint; its settings stay what they are."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, x in checkpoint.part("optimizer").items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = x
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def check_configuration(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another configuration. Raises UserError that names the first key that differs."""
+    before, after = _flat(saved), _flat(json.loads(json.dumps(now)))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key, "absent") != after.get(key, "absent"):
+            raise UserError(
+                f"{path}: a checkpoint of another configuration: {key} was {before.get(key, 'absent')} and is now"
+                f" {after.get(key, 'absent')}; remove {path.parent} to start anew"
+            )
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, one in value.items():
+        flat |= _flat(one, f"{prefix}{key}.") if isinstance(one, Mapping) else {f"{prefix}{key}": one}
+    return flat
