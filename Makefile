@@ -3,7 +3,8 @@
 # make slow         the tests that take minutes
 # make check        formatting, lint, types
 # make report       results/workflow.html, after a run
-# make peers        the peers' dearer settings: results/peers.csv (hours)
+# make peers        the peers' dearer settings: results/peers.csv (hours), and all together: best_by_bytes_peers.csv,
+#                   compression_peers.csv
 # make performance  ours against other programs: results/performance.csv
 # make constraints  pin the newest versions again in envs/
 # make clean        remove all that was made, but for what an endpoint was paid for
@@ -36,7 +37,7 @@ report: $(VENV)/installed
 	$(SNAKEMAKE) --report results/workflow.html
 
 peers: $(VENV)/installed
-	$(SNAKEMAKE) results/peers.csv
+	$(SNAKEMAKE) results/peers.csv results/best_by_bytes_peers.csv results/compression_peers.csv
 
 performance: $(VENV)/installed
 	$(SNAKEMAKE) results/performance.csv

@@ -40,6 +40,7 @@ include: "workflow/rules/codecs.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/compression.smk"
 include: "workflow/rules/sigma_delta.smk"
+include: "workflow/rules/training.smk"
 include: "workflow/rules/performance.smk"
 
 
@@ -51,4 +52,6 @@ rule all:
         FIGURES,
         COMPRESSION,
         SIGMA_DELTA_FIGURES,
+        AUTOENCODERS,
+        TRAINING_FIGURES,
         [TOKENS] if NEEDS_CORPUS else [],

@@ -11,7 +11,6 @@ Makes   a CSV: what, size (inputs), unit, ours, peer, peer_value, ratio (above 1
 
 import logging
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import openai
 
-from performance.measurement import row, seconds, write_rows
+from performance.measurement import medians, row, write_rows
 from pipeline import stage
 from pipeline.embeddings import openai_endpoint
 from pipeline.embeddings.vocabulary import Vocabulary
@@ -63,10 +62,7 @@ def measure(inputs: int, request_inputs: int, concurrency: int, delay_s: float, 
                     if len(reply.data[0].embedding) != DIMENSIONS:
                         raise UserError(f"{base_url}: vectors of another length than {DIMENSIONS}")
 
-        ours()
-        peer()
-        turns = [(seconds(ours), seconds(peer)) for _ in stage.progress(range(runs), "endpoint", unit=" runs")]
-    ours_s, peer_s = (statistics.median(side) for side in zip(*turns, strict=True))
+        ours_s, peer_s = medians(runs, "endpoint", ours, peer)
     return row(
         f"embedding through an endpoint, {concurrency} requests of {request_inputs} at a time",
         *(f"{inputs} inputs of {DIMENSIONS} dimensions", "inputs/s", inputs / ours_s),

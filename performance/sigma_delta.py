@@ -4,24 +4,22 @@ Both are given the same drives float32 [m, vectors], time first and contiguous (
 make the same packed signs, which is checked; one thread, interleaved, medians. Ours is the fused kernel of
 pipeline/neurons/sigma_delta.py. Projection (fast JL) is timed apart; its peer is scipy's Hadamard matrix by BLAS.
 
-What the kernel's time is made of: a drive is read once (4 bytes a bit) and a bit written, so `share of copy bandwidth`
-is its traffic a second as a share of what a copy of the same drives reaches, and `operations/s` counts the additions,
-multiplications, comparison, subtraction and the two that pack a bit. A share well below 1 says that the kernel is
-bound by its arithmetic and the nearest caches, not by memory.
+What the kernel's time is made of: a drive is read once (4 bytes a bit) and a bit written, so `traffic` is what it moves
+a second, and beside it, `copying`, what a NumPy copy of the same drives does: neither has a peer, so neither has a
+ratio. `arithmetic` counts the additions, multiplications, comparison, subtraction and the two that pack a bit. Traffic
+well below a copy's says that the kernel is bound by its arithmetic and the nearest caches, not by memory.
 
-Makes   a CSV: what, size, unit, ours, peer, peer_value, ratio (above 1: ours is faster).
+Makes   a CSV: what, size, unit, ours, peer, peer_value, ratio (above 1: ours is faster; empty: there is no peer).
 """
 
-import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import hadamard
 from threadpoolctl import threadpool_limits
 
-from performance.measurement import write_rows
+from performance.measurement import alone, medians, row, write_rows
 from pipeline import stage
 from pipeline.codecs import bits, projection
 from pipeline.neurons import sigma_delta
@@ -31,30 +29,9 @@ VECTORS = 1000
 DIMS = 512  # of the projection's measurement: a power of two, so that both transform the same
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def medians(runs: int, what: str, *sides: Callable[[], object]) -> list[float]:
-    """Seconds of each side, medians of `runs` turns, after one that is not counted."""
-    for side in sides:
-        side()
-    turns = [[seconds(side) for side in sides] for _ in stage.progress(range(runs), what, unit=" runs")]
-    return [statistics.median(one) for one in zip(*turns, strict=True)]
-
-
-def row(what: str, size: str, unit: str, ours: float, peer: str, value: float) -> dict[str, str]:
-    return {
-        **{"what": what, "size": size, "unit": unit, "ours": f"{ours:.4g}", "peer": peer},
-        **{"peer_value": f"{value:.4g}", "ratio": f"{ours / value:.3f}"},
-    }
-
-
 def encoding(order: int, steps: int, runs: int) -> list[dict[str, str]]:
     """Bits a second of both, the kernel's traffic beside a copy's, and its operations beside the loop's."""
-    limit = float(sigma_delta.bound(order) or 1) * (1 - 2**-16)
+    limit = float(sigma_delta.bound(order) or 1) * sigma_delta.BELOW
     drive = np.random.default_rng(0).uniform(-limit, limit, (steps, VECTORS)).astype(np.float32)
     copy = np.empty_like(drive)
 
@@ -77,10 +54,8 @@ def encoding(order: int, steps: int, runs: int) -> list[dict[str, str]]:
             f"{name}: arithmetic", size, "operations/s",
             operations * coded / ours_s, loop, operations * coded / peer_s,
         ),
-        row(
-            f"{name}: traffic, share of copy bandwidth", size, "bytes/s",
-            (drive.nbytes + coded / 8) / ours_s, "NumPy copy of the drives", 2 * drive.nbytes / copy_s,
-        ),
+        alone(f"{name}: traffic", size, "bytes/s", (drive.nbytes + coded / 8) / ours_s),
+        alone(f"{name}: copying of the drives", size, "bytes/s", 2 * drive.nbytes / copy_s),
     ]  # fmt: skip
 
 

@@ -9,14 +9,13 @@ Makes   a CSV: what, size (mebibytes of UTF-8 text), unit, ours, peer, peer_valu
 """
 
 import os
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from performance.measurement import row, seconds, write_rows
+from performance.measurement import medians, row, write_rows
 from pipeline import stage, store
 from pipeline.corpus.documents import read_texts, write_documents
 from pipeline.corpus.source import Document
@@ -49,9 +48,7 @@ def measure(documents: str, tokenizer_path: str, workers: int, mebibytes: float,
             return write_tokens(copy, tokenizer_path, Path(folder) / "tokens", workers)
 
         tokens = ours() - len(texts)  # the ends of text are no gain
-        peer()
-        turns = [(seconds(ours), seconds(peer)) for _ in stage.progress(range(runs), "tokenizing", unit=" runs")]
-    ours_s, peer_s = (statistics.median(side) for side in zip(*turns, strict=True))
+        ours_s, peer_s = medians(runs, "tokenizing", ours, peer)
     return row(
         *(f"tokenizing, {workers} threads", f"{text_bytes / 2**20:.1f} MiB", "tokens/s", tokens / ours_s),
         *(f"tokenizers {metadata.version('tokenizers')} encode_batch", tokens / peer_s),

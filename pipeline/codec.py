@@ -168,12 +168,17 @@ class NotApplicableError(Exception):
     """A representation that a table of this shape cannot have (say, 128 principal components of 50 dimensions)."""
 
 
+def dimensions(count: int) -> str:
+    """`1 dimension`, `300 dimensions`."""
+    return f"{count} dimension{'' if count == 1 else 's'}"
+
+
 def check_vectors(x: Array, dims: int | None = None) -> Array:
     """`x` itself, if it is float32 [n > 0, d] and finite. Raises UserError that names the fault and the row."""
     if x.ndim != 2 or not x.size:
         raise UserError(f"vectors of shape {x.shape}: expected [n, d] with at least one row and one dimension")
     if dims is not None and x.shape[1] != dims:
-        raise UserError(f"vectors of {x.shape[1]} dimensions for a codec fitted on {dims}")
+        raise UserError(f"vectors of {dimensions(x.shape[1])} for a codec fitted on {dims}")
     if x.dtype != np.float32:
         raise UserError(f"vectors of type {x.dtype}: expected float32")
     if len(bad := np.flatnonzero(~np.isfinite(x).all(axis=1))):
@@ -236,20 +241,34 @@ def save(codec: Codec, module: str, path: str | Path, facts: Mapping[str, Any]) 
         save_file(shared, temporary, metadata={"codec": json.dumps(header, sort_keys=True)})
 
 
-def load(path: str | Path) -> Codec:
-    """Read a codec that `save` wrote. Raises UserError, naming the file, if it is missing, cut short or altered."""
+def _check_facts(path: str | Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raises UserError, naming the file, for the first fact that is not the one expected."""
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise UserError(f"{path}: belongs elsewhere: its {key} is {found.get(key)!r}, not {value!r}")
+
+
+def load(path: str | Path, expected: Mapping[str, Any] | None = None) -> Codec:
+    """Read a codec that `save` wrote. `expected`: what its header has to say (`name`, `embedding_digest`).
+
+    Raises UserError, naming the file, if it is missing, cut short or altered, or its header says otherwise.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})["codec"])
             shared = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        module, name, expected = (str(header[key]) for key in ("module", "name", "sha256"))
+        module, name, checksum = (str(header[key]) for key in ("module", "name", "sha256"))
         del header["sha256"]
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a whole codec file ({type(error).__name__}: {error})") from None
-    if _checksum(header, shared) != expected:
+    if _checksum(header, shared) != checksum:
         raise UserError(f"{path}: its checksum is wrong, so the file has been altered or damaged")
+    _check_facts(path, header, expected or {})
+    seed = header.get("seed", 0)
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"{path}: its seed is {seed!r}, which is no whole number of 0 or more")
     try:
-        codec = build(module, name, int(header.get("seed", 0)))
+        codec = build(module, name, seed)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     codec.shared.update(shared)
@@ -289,8 +308,11 @@ def _codes_checksum(facts: Mapping[str, str], words: Sequence[str], codes: Codes
     return _checksum({"facts": dict(facts), "words": list(words)}, arrays)
 
 
-def read_codes(path: str | Path) -> tuple[list[str], Codes]:
-    """Words and codes that `write_codes` wrote. Raises UserError, naming the file, if it is not whole."""
+def read_codes(path: str | Path, expected: Mapping[str, str] | None = None) -> tuple[list[str], Codes]:
+    """Words and codes that `write_codes` wrote. `expected`: what its facts have to be (`representation`, `codec`).
+
+    Raises UserError, naming the file, if it is not whole or says otherwise.
+    """
     table = read_parquet(path)
     if b"layout" not in (table.schema.metadata or {}):
         raise UserError(f"{path}: holds no codes (its schema has no layout)")
@@ -298,7 +320,7 @@ def read_codes(path: str | Path) -> tuple[list[str], Codes]:
     try:
         facts = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
         facts.pop("ARROW:schema", None)
-        expected = facts.pop("sha256", None)
+        checksum = facts.pop("sha256", None)
         for name, (dtype, shape) in json.loads(facts["layout"]).items():
             column = table.column(name).combine_chunks()
             if dtype == "strings":
@@ -307,9 +329,10 @@ def read_codes(path: str | Path) -> tuple[list[str], Codes]:
             raw = np.frombuffer(column.buffers()[1], np.uint8)[: len(table) * column.type.byte_width]
             arrays[name] = raw.view(dtype).reshape(len(table), *shape)
         words, codes = table.column("word").to_pylist(), Codes(arrays)
-        whole = _codes_checksum(facts, words, codes) == expected
+        whole = _codes_checksum(facts, words, codes) == checksum
     except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its columns are not the codes that its layout names ({error})") from None
     if not whole:
         raise UserError(f"{path}: its checksum is wrong, so the file has been altered or damaged")
+    _check_facts(path, facts, expected or {})
     return words, codes

@@ -1,5 +1,6 @@
 """The one split of a table's rows: 70 % fit, 10 % validation, 20 % test, by seed."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,12 @@ def check_rows(rows: int, name: str) -> None:
     """Raises UserError, naming the table, where a part of the split would be empty (fewer than 10 rows)."""
     if rows < 10:
         raise UserError(f"{name}: {rows} vectors cannot be split into 70 % fit, 10 % validation and 20 % test")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raises UserError where one stands twice, or is below 0."""
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(f"--seeds: {list(seeds)} holds one twice, or one below 0")
 
 
 def split(rows: int, seed: int) -> Split:

@@ -53,12 +53,20 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def atomic_file(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; rename it to `target` if the block ends well, remove it if not."""
+    """Yield a temporary path beside `target`; rename it to `target` if the block ends well, remove it if not.
+
+    The file has the permissions that the process's umask gives, whatever the library that wrote it gave (safetensors
+    leaves its own to the owner alone).
+    """
     target = Path(target)
     _prepare(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        temporary.touch()
+        permissions = temporary.stat().st_mode & 0o777  # the umask cannot be asked without being changed
+        temporary.unlink()
         yield temporary
+        temporary.chmod(permissions)
         _flush(temporary)
         os.replace(temporary, target)
     finally:
@@ -172,7 +180,8 @@ def versions(*distributions: str) -> dict[str, str]:
 def open_parquet(path: str | Path, columns: Iterable[str] = ()) -> pq.ParquetFile:
     """Open a Parquet file. Raises UserError, naming the file, if it is missing, broken or lacks one of `columns`."""
     try:
-        file = pq.ParquetFile(path, pre_buffer=False)  # true, it keeps the bytes of all row groups that it has read
+        # pre_buffer: true, it keeps the bytes of all row groups that it has read
+        file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:  # the last: a flipped byte in a column's name
@@ -195,11 +204,12 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.T
 
 
 def write_parquet(target: str | Path, table: pa.Table, facts: Mapping[str, str] | None = None, **how: Any) -> None:
-    """Write a table atomically, zstd-compressed, `facts` added to the schema metadata."""
+    """Write a table atomically, zstd-compressed, its pages with checksums, `facts` added to the schema metadata."""
     if facts:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **facts})
     with atomic_file(target) as path:
-        pq.write_table(table, path, compression="zstd", **how)
+        # Without checksums a flipped byte is another number, and nobody would know.
+        pq.write_table(table, path, compression="zstd", write_page_checksum=True, **how)
 
 
 def shards(directory: str | Path) -> list[Path]:

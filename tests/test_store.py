@@ -48,6 +48,17 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert flushed == [False]
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_a_file_has_the_permissions_that_the_umask_gives(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with store.atomic_file(tmp_path / "file.txt") as path:
+            path.touch(mode=0o600)  # as safetensors does
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_a_failure_leaves_the_old_file(tmp_path):
     target = tmp_path / "file.txt"
     target.write_text("old")
@@ -197,6 +208,17 @@ def test_shards_are_in_order_and_none_is_an_error(tmp_path):
         (tmp_path / store.shard_name(number)).touch()
     (tmp_path / ".shard-00005.parquet.7.part").touch()
     assert [path.name for path in store.shards(tmp_path)] == [f"shard-{n:05d}.parquet" for n in (0, 2, 10)]
+
+
+def test_a_flipped_bit_of_a_value_is_noticed(tmp_path):
+    """Stored plain and incompressible, so that Parquet itself has nothing that could tell."""
+    values = np.random.default_rng(0).integers(0, 2**62, 500)
+    store.write_parquet(tmp_path / "a.parquet", pa.table({"value": values}), use_dictionary=False)
+    whole = (tmp_path / "a.parquet").read_bytes()
+    place = whole.index(values[250].tobytes())
+    (tmp_path / "a.parquet").write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+    with pytest.raises(UserError, match=r"a\.parquet: damaged Parquet file"):
+        store.read_parquet(tmp_path / "a.parquet")
 
 
 # --- embedding tables ---

@@ -8,19 +8,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.codec import Array, Codes, Search
+from pipeline.codec import Array, Codes, Search, Strings
 
 BLOCK = 4096
 
 
 def cosine(codes: Codes, decode: Callable[[Codes], Array]) -> Search:
-    """Largest q . x' / |x'|, x' the decoded row; a row that decodes to zero scores 0."""
+    """Largest q . x' / |x'|, x' the decoded row; a row that decodes to zero scores 0.
+
+    Codes of which several vectors share a string cannot be cut into blocks: they are decoded at once, or refused so.
+    """
+    shared = any(isinstance(array, Strings) and array.group != 1 for array in codes.arrays.values())
+    size = len(codes) if shared else BLOCK
 
     def search(queries: Array, k: int) -> Array:
         scores = np.empty((len(queries), 0), np.float32)
         rows = np.empty((len(queries), 0), np.int64)
-        for start in range(0, len(codes), BLOCK):
-            block = decode(codes.take(np.arange(start, min(start + BLOCK, len(codes)))))
+        for start in range(0, len(codes), size):
+            block = decode(codes if shared else codes.take(np.arange(start, min(start + size, len(codes)))))
             lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
             found = queries @ block.T / np.where(lengths > 0, lengths, 1)
             scores = np.concatenate([scores, found], axis=1)

@@ -15,7 +15,8 @@ Shared: `mean` float32 [d]; `axes` int8 [d, k] and `reach` float32 [k], r of the
 that no fit row has bits for; `order` uint16 or uint32, `zero`, `first` and `rise` uint8 [k, planes] (see
 `bit_plane_order.Model`); `bytes` uint32 [1], the size, smaller than the name's where the data hold no more.
 
-Search: `asymmetric`, the cosine of the float query with the decoded row, block by block.
+Search: `asymmetric`, the cosine of the float query with the decoded row, block by block; `funnel`, the same of a
+quarter of the code for a shortlist, then of the whole.
 """
 
 import re
@@ -26,7 +27,7 @@ import numpy as np
 
 from pipeline import stage
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import asymmetric, principal_axes
+from pipeline.codecs import asymmetric, funnel, principal_axes
 from pipeline.codecs.bit_plane_coder import Decisions, decisions, limits, read, write
 from pipeline.codecs.bit_plane_order import KINDS, PLANES, Model, cut, learn
 from pipeline.codecs.layout import check_layout
@@ -43,8 +44,12 @@ class BitPlanes(StoredCodec):
 
     budget: int = 0
     family: ClassVar[str] = "matryoshka"
-    searches: ClassVar[tuple[str, ...]] = ("asymmetric",)
     _inverse: Array | None = field(default=None, repr=False)
+
+    @property
+    def searches(self) -> tuple[str, ...]:
+        """Long codes can be searched by a prefix first."""
+        return ("asymmetric", "funnel") if 8 * self.size >= funnel.FEWEST_BITS else ("asymmetric",)
 
     @property
     def ledger(self) -> dict[str, str]:
@@ -117,8 +122,11 @@ class BitPlanes(StoredCodec):
         blocks = range(0, len(x), BLOCK)
         return Codes({"bytes": np.concatenate([self._write(x[start : start + BLOCK], asked)[0] for start in blocks])})
 
+    def _checked(self, codes: Codes) -> Array:
+        return check_layout(codes, self.name, {"bytes": (np.uint8, (self.size,))})["bytes"]
+
     def decode(self, codes: Codes) -> Array:
-        packed = check_layout(codes, self.name, {"bytes": (np.uint8, (self.size,))})["bytes"]
+        packed = self._checked(codes)
         if self._inverse is None:
             self._inverse = principal_axes.inverse(self.shared["axes"], self.shared["reach"])
         rise, asked = self.shared["rise"].astype(np.float32) / 255, decisions(self._model())
@@ -142,7 +150,12 @@ class BitPlanes(StoredCodec):
         return BitPlanes(f"bit_planes_{bits}", self.seed, shared, bits // 8)
 
     def searcher(self, rule: str, codes: Codes) -> Search:
-        return asymmetric.cosine(codes, self.decode)
+        packed = self._checked(codes)
+        if rule == "asymmetric":
+            return asymmetric.cosine(codes, self.decode)
+        prefix = self.prefix(8 * (self.size // funnel.PART))
+        first = packed[:, : prefix.size]
+        return funnel.search(asymmetric.cosine(Codes({"bytes": first}), prefix.decode), codes, self.decode)
 
 
 def build(name: str, seed: int) -> Codec:

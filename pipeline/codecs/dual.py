@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import qr, solve_triangular
 from scipy.signal import lfilter
 
-from pipeline.codec import Array, NotApplicableError
+from pipeline.codec import Array, NotApplicableError, dimensions
 from pipeline.neurons.sigma_delta import TAPS
 
 SINGULAR = 1e-9  # relative pivot below which a frame does not tell all vectors apart
@@ -41,12 +41,12 @@ def sobolev(frame: Array, noise: Array) -> Array:
     """F float64 [d, m] for a frame A [m, d]. Raises NotApplicableError where m < d or A has not full rank."""
     steps, dims = frame.shape
     if steps < dims:
-        raise NotApplicableError(f"{steps} bits cannot be decoded to {dims} dimensions by a dual frame")
+        raise NotApplicableError(f"{steps} bits cannot be decoded to {dimensions(dims)} by a dual frame")
     shaped = lfilter([1.0], noise, frame.astype(np.float64), axis=0)
     orthogonal, triangle = qr(shaped, mode="economic", overwrite_a=True, check_finite=False)
     pivots = np.abs(np.diag(triangle))
     if pivots.min() <= SINGULAR * pivots.max():
-        raise NotApplicableError(f"the frame of {steps} rows does not tell all vectors of {dims} dimensions apart")
+        raise NotApplicableError(f"the frame of {steps} rows does not tell all vectors of {dimensions(dims)} apart")
     # Q' N^-1 is (N'^-1 Q)', and N' is the recursion that runs backwards.
     backwards = lfilter([1.0], noise, orthogonal[::-1], axis=0)[::-1]
     return solve_triangular(triangle, backwards.T, check_finite=False)

@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Self
 import faiss
 import numpy as np
 
-from pipeline.codec import Array, Codec, Codes, NotApplicableError, Search, StoredCodec, check_vectors
+from pipeline.codec import Array, Codec, Codes, NotApplicableError, Search, StoredCodec, check_vectors, dimensions
 from pipeline.codecs import bits, exhaustive
+from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 PREFIX = "faiss:"
@@ -31,12 +32,12 @@ def parse(name: str) -> tuple[str, dict[str, int]]:
     factory, _, tail = name.removeprefix(PREFIX).partition("@")
     settings = {}
     for item in tail.split(",") if "@" in name else ():
-        found = re.fullmatch(r"(\w+)=([1-9]\d*)", item)
+        found = re.fullmatch(r"([a-z_0-9]+)=([1-9][0-9]*)", item)
         if not found or found[1] not in SETTINGS:
             raise UserError(f"representations: {name!r}: {item!r} is not one of {', '.join(SETTINGS)} = whole number")
         if found[1] in settings:
             raise UserError(f"representations: {name!r} sets {found[1]} twice")
-        if not re.search(rf"\b{found[1].partition('_')[0].upper()}\d", factory):
+        if not re.search(rf"\b{found[1].partition('_')[0].upper()}[0-9]", factory):
             raise UserError(f"representations: {name!r}: there is no {found[1]} to set in {factory!r}")
         settings[found[1]] = int(found[2])
     return factory, settings
@@ -49,7 +50,7 @@ def make_index(factory: str, dims: int) -> Any:
     except RuntimeError as error:
         if "could not parse" in str(error):
             raise UserError(f"representations: faiss cannot parse the factory string {factory!r}") from None
-        raise NotApplicableError(f"faiss:{factory} of {dims} dimensions: {_reason(error)}") from None
+        raise NotApplicableError(f"faiss:{factory} of {dimensions(dims)}: {_reason(error)}") from None
     if not isinstance(innermost(index), faiss.IndexFlatCodes):
         raise UserError(f"representations: faiss:{factory} is no flat code of one size ({type(index).__name__})")
     return index
@@ -122,7 +123,7 @@ class FaissPeer(StoredCodec):
 
     @property
     def _binary(self) -> bool:
-        return re.search(r"LSH\d*r?t?$", self.factory) is not None
+        return re.search(r"LSH[0-9]*r?t?$", self.factory) is not None
 
     @property
     def searches(self) -> tuple[str, ...]:
@@ -153,7 +154,7 @@ class FaissPeer(StoredCodec):
                 index.train(x)
         except RuntimeError as error:
             raise NotApplicableError(
-                f"{self.name} cannot be trained on {len(x)} vectors of {x.shape[1]} dimensions: {_reason(error)}"
+                f"{self.name} cannot be trained on {len(x)} vectors of {dimensions(x.shape[1])}: {_reason(error)}"
             ) from None
         self.shared = {"index": faiss.serialize_index(index)}
         self._index = None
@@ -162,21 +163,29 @@ class FaissPeer(StoredCodec):
     def encode(self, x: Array) -> Codes:
         return Codes({"codes": self.index.sa_encode(check_vectors(x, self.index.d))})
 
+    def _packed(self, codes: Codes) -> Array:
+        """The codes' bytes, uint8 [n, size]: faiss itself reads whatever stands in memory there."""
+        packed = check_layout(codes, self.name, {"codes": (np.uint8, (self.index.sa_code_size(),))})["codes"]
+        if self._binary:
+            check_padding(packed, innermost(self.index).nbits, self.name, highest_first=False)
+        return np.ascontiguousarray(packed)
+
     def decode(self, codes: Codes) -> Array:
-        return self.index.sa_decode(np.ascontiguousarray(codes["codes"]))
+        return self.index.sa_decode(self._packed(codes))
 
     def searcher(self, rule: str, codes: Codes) -> Search:
+        packed = self._packed(codes)
         if rule == "hamming":
-            by_bits = exhaustive.hamming(codes["codes"])
+            by_bits = exhaustive.hamming(packed)
             return lambda queries, k: by_bits(self.encode(queries)["codes"], k)
         index = faiss.deserialize_index(self.shared["index"])
         holder = innermost(index)
-        holder.add_sa_codes(np.ascontiguousarray(codes["codes"]))
+        holder.add_sa_codes(packed)
         index.ntotal = holder.ntotal
         return lambda queries, k: index.search(np.ascontiguousarray(queries), k)[1]
 
     def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
-        return bits.hamming_similarity(a["codes"], b["codes"], innermost(self.index).nbits)
+        return bits.hamming_similarity(self._packed(a), self._packed(b), innermost(self.index).nbits)
 
 
 def build(name: str, seed: int) -> Codec:
@@ -185,10 +194,12 @@ def build(name: str, seed: int) -> Codec:
     if not name.startswith(PREFIX):
         raise UserError(f"representations: a faiss peer is named {PREFIX}<factory string>, not {name!r}")
     factory = parse(name)[0]
-    if re.search(r"PQ\d+x0", factory):
+    if re.search(r"PQ[0-9]+x0", factory):
         raise UserError(f"representations: {name!r}: codes of 0 bits")
+    if re.search(r"(?<![0-9])0[0-9]", factory) or not factory.isascii():  # one code would have two names
+        raise UserError(f"representations: {name!r}: a number is written 64, not 064, and with the digits 0 to 9")
     # faiss draws LSH's rotation as it makes the index: of 4,096 bits, ten seconds that nobody would use.
-    unturned = re.sub(r"\bLSH(\d+)r", r"LSH\1", factory)
+    unturned = re.sub(r"\bLSH([0-9]+)r", r"LSH\1", factory)
     with suppress(NotApplicableError):  # whether it fits the table's dimensions is seen when the table is there
         make_index(unturned, 64)
     return FaissPeer(name, seed)

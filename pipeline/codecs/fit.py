@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_limits
 from pipeline import codec as codecs
 from pipeline import stage
 from pipeline.codec import Array, Codec, NotApplicableError
-from pipeline.split import check_rows, split
+from pipeline.manifest import Manifest, write_manifest
+from pipeline.split import check_rows, check_seeds, split
 from pipeline.stage import UserError
 from pipeline.store import (
     EmbeddingTable,
@@ -27,7 +28,6 @@ from pipeline.store import (
     read_embedding,
     unit_rows,
     versions,
-    write_json,
 )
 
 
@@ -40,7 +40,12 @@ def fit_one(module: str, name: str, seed: int, table: EmbeddingTable, unit: Arra
 def fit_module(
     table: EmbeddingTable, module: str, names: Sequence[str], seeds: Sequence[int], output: str | Path
 ) -> None:
-    """Fit, encode and write all of a module's representations. Raises UserError for a name that there is not."""
+    """Fit, encode and write all of a module's representations.
+
+    Raises UserError for a name that there is not, or one that is given twice.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"representations: {module}: {twice[0]!r} is given twice")
     unit = unit_rows(table.vectors)
     for name in names:
         codecs.build(module, name, seeds[0])  # a mistyped name fails before anything is fitted
@@ -48,7 +53,7 @@ def fit_module(
         "embedding_digest": array_digest(table.vectors),
         "versions": versions("numpy", "faiss-cpu", "faiss-gpu", "sentence-transformers", "constriction", "zstandard"),
     }
-    files: dict[str, dict[str, str]] = {}
+    files: dict[str, dict[int, str]] = {}
     skipped: dict[str, str] = {}
     # One thread: sums come out the same however many cores there are. Not before `build` has loaded the libraries: one
     # that is loaded later is not limited.
@@ -59,7 +64,7 @@ def fit_module(
             except NotApplicableError as reason:
                 stage.log.warning("%s left out: %s", name, reason)
                 skipped[name] = str(reason)
-        write_json(directory / "manifest.json", {"module": module, "files": files, "skipped": skipped})
+        write_manifest(Manifest(directory, module, tuple(seeds), files, skipped))
 
 
 def _write(
@@ -70,9 +75,9 @@ def _write(
     seeds: Sequence[int],
     directory: Path,
     provenance: dict[str, Any],
-) -> dict[str, str]:
+) -> dict[int, str]:
     """Fit and save one representation for every seed, and the first seed's codes. Returns seed -> file name."""
-    files: dict[str, str] = {}
+    files: dict[int, str] = {}
     for seed in seeds:
         codec = fit_one(module, name, seed, table, unit)
         file = f"{name}/seed-{seed}.safetensors" if codec.learns else f"{name}/codec.safetensors"
@@ -81,9 +86,9 @@ def _write(
             codes = codec.encode(codecs.input_of(codec, table.vectors, unit))
             facts = {"representation": name, "codec": file, "embedding_digest": provenance["embedding_digest"]}
             codecs.write_codes(directory / name / "codes.parquet", table.words, codes, facts)
-        files[str(seed)] = file
+        files[seed] = file
         if not codec.learns:
-            return {str(one): file for one in seeds}
+            return dict.fromkeys(seeds, file)
     return files
 
 
@@ -95,8 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, required=True, help="one split and one fit a seed")
     parser.add_argument("--output", type=Path, required=True, help="directory to make")
     args = parser.parse_args(argv)
-    if len(set(args.seeds)) < len(args.seeds) or min(args.seeds) < 0:
-        raise UserError(f"--seeds: {args.seeds} holds one twice, or one below 0")
+    check_seeds(args.seeds)
     table = read_embedding(args.embedding)
     check_rows(len(table.words), str(args.embedding))
     fit_module(table, args.module, args.representations, args.seeds, args.output)

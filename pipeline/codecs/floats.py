@@ -1,7 +1,11 @@
-"""Floating point: float32 (the reference, bit for bit), float16, and plain truncation to the first k dimensions.
+"""Floating point: float32 (the reference, bit for bit), float16, plain truncation to the first k dimensions, and the
+first k principal components.
 
 `truncate_<k>` keeps the first k values as float32 and decodes the rest as zeros: what a Matryoshka-trained model is
-made for, and the control for every model that is not.
+made for, and the control for every model that is not. `pca_<k>` keeps the k values that a linear code can keep best.
+
+float32 and float16 share nothing, not even the number of dimensions, so that the reference costs what it costs and no
+byte more. Codes of another width therefore decode to rows of that width; of another type they are refused.
 """
 
 import re
@@ -10,7 +14,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from pipeline.codec import Array, Codec, Codes, NotApplicableError, StoredCodec, check_vectors
+from pipeline.codec import Array, Codec, Codes, NotApplicableError, StoredCodec, check_vectors, dimensions
+from pipeline.codecs.layout import check_layout
 from pipeline.stage import UserError
 
 
@@ -30,7 +35,8 @@ class Float(StoredCodec):
         return Codes({"values": check_vectors(x).astype(self.dtype)})
 
     def decode(self, codes: Codes) -> Array:
-        return codes["values"].astype(np.float32)
+        layout = {"values": (np.dtype(self.dtype).type, (None,))}
+        return check_layout(codes, self.name, layout)["values"].astype(np.float32)
 
 
 class Float32(Float):
@@ -49,7 +55,7 @@ class Truncation(StoredCodec):
 
     def fit(self, x: Array) -> Self:
         if check_vectors(x).shape[1] <= self.kept:
-            raise NotApplicableError(f"{self.name} of {x.shape[1]} dimensions leaves nothing out")
+            raise NotApplicableError(f"{self.name} of {dimensions(x.shape[1])} leaves nothing out")
         self.shared = {"dims": np.array([x.shape[1]], np.int32)}
         return self
 
@@ -58,16 +64,46 @@ class Truncation(StoredCodec):
 
     def decode(self, codes: Codes) -> Array:
         whole = np.zeros((len(codes), int(self.shared["dims"][0])), np.float32)
-        whole[:, : self.kept] = codes["values"]
+        whole[:, : self.kept] = check_layout(codes, self.name, {"values": (np.float32, (self.kept,))})["values"]
         return whole
 
 
+@dataclass
+class PrincipalComponents(StoredCodec):
+    """Coordinates along the first `kept` principal axes of the fit rows, float32; `mean` [d] and `axes` [d, k] shared.
+
+    z = (x - mean) A,  x' = mean + z A^T: the least mean |x - x'|^2 of all linear codes of k values (Pearson 1901).
+    """
+
+    kept: int = 0
+    family: ClassVar[str] = "float"
+
+    def fit(self, x: Array) -> Self:
+        if check_vectors(x).shape[1] <= self.kept:
+            raise NotApplicableError(f"{self.name} of {dimensions(x.shape[1])} leaves nothing out")
+        mean = x.mean(axis=0, dtype=np.float64)
+        centred = x - mean
+        axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, : self.kept]
+        self.shared = {"mean": mean.astype(np.float32), "axes": axes.astype(np.float32)}
+        return self
+
+    def encode(self, x: Array) -> Codes:
+        mean = self.shared["mean"]
+        return Codes({"values": (check_vectors(x, len(mean)) - mean) @ self.shared["axes"]})
+
+    def decode(self, codes: Codes) -> Array:
+        z = check_layout(codes, self.name, {"values": (np.float32, (self.kept,))})["values"]
+        return z @ self.shared["axes"].T + self.shared["mean"]
+
+
 def build(name: str, seed: int) -> Codec:
-    """`float32`, `float16` or `truncate_<k>`. Raises UserError for any other name."""
+    """`float32`, `float16`, `truncate_<k>` or `pca_<k>`. Raises UserError for any other name."""
     if name == "float32":
         return Float32(name, seed)
     if name == "float16":
         return Float(name, seed, dtype="float16")
-    if found := re.fullmatch(r"truncate_([1-9]\d*)", name):
+    if found := re.fullmatch(r"truncate_([1-9][0-9]*)", name):
         return Truncation(name, seed, kept=int(found[1]))
-    raise UserError(f"representations: floats has no codec {name!r}; it has float32, float16 and truncate_<k>")
+    if found := re.fullmatch(r"pca_([1-9][0-9]*)", name):
+        return PrincipalComponents(name, seed, kept=int(found[1]))
+    raise UserError(f"representations: floats has no codec {name!r}; it has float32, float16, truncate_<k> and pca_<k>")

@@ -24,6 +24,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, StoredCodec, Strings, check_vectors
 from pipeline.codecs import positional, row_model
+from pipeline.codecs.layout import check_strings
 from pipeline.codecs.positional import System
 from pipeline.codecs.range_coder import Reader, Writer
 from pipeline.codecs.row_model import ESCAPE, RowModel
@@ -127,16 +128,20 @@ class Lossless(StoredCodec):
         return Codes({"strings": Strings.of(strings, len(x), GROUP)})
 
     def decode(self, codes: Codes) -> Array:
-        strings, parts = codes["strings"], self._parts()
+        strings, parts = check_strings(codes, self.name, "strings"), self._parts()
         x = np.empty((len(codes), len(parts[1])), np.float32)
         for string, start in zip(strings.strings(), range(0, len(x), strings.group), strict=True):
             rows, message = x[start : start + strings.group], string[DIGEST:]
             try:
                 rows[:] = read_values(message, len(rows), *parts)
             except (AssertionError, ValueError, IndexError, OverflowError) as error:
-                raise UserError(f"lossless: the codes of vectors from {start} on are damaged ({error})") from None
+                raise UserError(
+                    f"lossless: the codes of vectors from {start} on are damaged, or another codec's ({error})"
+                ) from None
             if _digest(rows, message) != string[:DIGEST]:
-                raise UserError(f"lossless: the codes of vectors from {start} on are damaged (their digest is wrong)")
+                raise UserError(
+                    f"lossless: the codes of vectors from {start} on are damaged, or another codec's (digest)"
+                )
         return x
 
 

@@ -105,14 +105,18 @@ class Packed(StoredCodec):
         levels = quantize(check_vectors(x, len(low)), low, step, 2**self.width - 1)
         return Codes({"levels": pack(levels, self.width)})
 
-    def decode(self, codes: Codes) -> Array:
+    def _packed(self, codes: Codes) -> Array:
         dims = len(self.shared["low"])
         packed = check_layout(codes, self.name, {"levels": (np.uint8, (-(-dims * self.width // 8),))})["levels"]
         check_padding(packed, dims * self.width, self.name)
-        levels = unpack(packed, dims, self.width)
+        return packed
+
+    def decode(self, codes: Codes) -> Array:
+        levels = unpack(self._packed(codes), len(self.shared["low"]), self.width)
         return levels * self.shared["step"] + self.shared["low"]
 
     def searcher(self, rule: str, codes: Codes) -> Search:
+        self._packed(codes)
         return asymmetric.cosine(codes, self.decode)
 
 

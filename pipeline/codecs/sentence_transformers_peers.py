@@ -31,6 +31,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
 from pipeline.codecs import bits, exhaustive
+from pipeline.codecs.layout import Layout, check_layout, check_padding
 from pipeline.stage import UserError
 
 PREFIX = "sentence-transformers:"
@@ -103,8 +104,19 @@ class SentenceTransformersPeer(StoredCodec):
             arrays["bytes"] = quantize(x, "int8", self.shared["ranges"])
         return Codes(arrays)
 
+    def _checked(self, codes: Codes) -> Codes:
+        """The codes themselves, if they can be this codec's."""
+        dims = int(self.shared["dims"][0])
+        parts: Layout = {"bits": (np.uint8, (-(-dims // 8),)), "bytes": (np.int8, (dims,))}
+        own = [name for name, what in (("bits", "binary"), ("bytes", "int8")) if what in self.kind]
+        check_layout(codes, self.name, {name: parts[name] for name in own})
+        if "bits" in own:
+            check_padding(codes["bits"], dims, self.name)
+        return codes
+
     def decode(self, codes: Codes) -> Array:
         dims = int(self.shared["dims"][0])
+        self._checked(codes)
         if "bytes" in codes.arrays:
             low, high = self.shared["ranges"]
             steps = np.where(high > low, (high - low) / np.float32(255), 1)  # 1: its rule for a constant dimension
@@ -113,6 +125,7 @@ class SentenceTransformersPeer(StoredCodec):
 
     def searcher(self, rule: str, codes: Codes) -> Search:
         """Candidates by the codes alone; rescoring ranks them by float query times decoded candidate."""
+        self._checked(codes)
         if "binary" in self.kind:
             by_bits = exhaustive.hamming(codes["bits"])
 
@@ -139,7 +152,7 @@ class SentenceTransformersPeer(StoredCodec):
         return rescored
 
     def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
-        return bits.hamming_similarity(a["bits"], b["bits"], int(self.shared["dims"][0]))
+        return bits.hamming_similarity(self._checked(a)["bits"], self._checked(b)["bits"], int(self.shared["dims"][0]))
 
 
 def build(name: str, seed: int) -> Codec:

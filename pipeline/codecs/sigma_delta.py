@@ -37,9 +37,9 @@ from pipeline.stage import UserError
 
 ORDERS = {"greedy": 0, "r1": 1, "r2": 2, "r3": 3}
 WINDOWS = {1: 16, 2: 12, 3: 12}  # l by order: of 8 to 48 those of best recall on validation rows, 4,096 bits
-NAME = re.compile(r"sigma_delta_(greedy|r\d+)_(\d+)(_sparse|_smooth)?(_dual)?")
+NUMBER = "0|[1-9][0-9]*"  # one way to write it; \d would take other scripts' digits too
+NAME = re.compile(f"sigma_delta_(greedy|r(?:{NUMBER}))_({NUMBER})(_sparse|_smooth)?(_dual)?")
 ROWS = 256  # at a time, always: then a row's bits do not hang on what stands beside it, as they may in a BLAS
-BELOW = 1 - 2.0**-16  # of the stable bound: more than float32 rounds
 LARGEST_FITTED = 1e30  # norm: times what float16 holds, it is still a float32
 LARGEST = float(np.finfo(np.float16).max)
 SOLVED = ("weights", "basis", "gain")  # the shared arrays that are the decoder's; the encoder uses the basis too
@@ -145,7 +145,7 @@ class SigmaDelta(StoredCodec):
         limit = modulator.bound(self.order)
         if limit is None:
             return size.mean(axis=0, dtype=np.float64)
-        return size.max(axis=0).astype(np.float64) / (float(limit) * BELOW)
+        return size.max(axis=0).astype(np.float64) / (float(limit) * modulator.BELOW)
 
     def encode(self, x: Array) -> Codes:
         check_vectors(x, len(self.shared["mean"]))

@@ -12,7 +12,8 @@ error at most, and on word vectors nothing that recall shows.
 The axes are shared as int8, with one scale each (`principal_axes`). Components without a bit are not shared. A
 component has at most 8 bits; a budget beyond that ends there, with a warning.
 
-Search: `asymmetric`, the cosine of the float query with the decoded row, block by block.
+Search: `asymmetric`, the cosine of the float query with the decoded row, block by block; `funnel`, the same of a
+quarter of the code for a shortlist, then of the whole.
 """
 
 import re
@@ -22,12 +23,12 @@ from typing import ClassVar, Self
 import numpy as np
 
 from pipeline import stage
-from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import asymmetric, principal_axes, refinement_tree
+from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors, dimensions
+from pipeline.codecs import asymmetric, funnel, principal_axes, refinement_tree
 from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
-NAME = re.compile(r"successive_refinement_([1-9]\d*)")
+NAME = re.compile(r"successive_refinement_([1-9][0-9]*)")
 MOST = 8  # bits a component
 # Mean squared error of the best 2^b levels for a Gaussian of variance 1 (Max 1960, table I); from 6 bits on Panter and
 # Dite's limit, pi sqrt(3) / 2 / 4^b.
@@ -62,8 +63,12 @@ class SuccessiveRefinement(StoredCodec):
 
     budget: int = 0
     family: ClassVar[str] = "matryoshka"
-    searches: ClassVar[tuple[str, ...]] = ("asymmetric",)
     _inverse: Array | None = field(default=None, repr=False)
+
+    @property
+    def searches(self) -> tuple[str, ...]:
+        """Long codes can be searched by a prefix first."""
+        return ("asymmetric", "funnel") if self.bits >= funnel.FEWEST_BITS else ("asymmetric",)
 
     @property
     def ledger(self) -> dict[str, str]:
@@ -76,8 +81,8 @@ class SuccessiveRefinement(StoredCodec):
         axes, variances = principal_axes.stored(centred)
         order = order_bits(variances, self.budget)
         if len(order) < self.budget:
-            text = "%s: %d dimensions of %d bits take %d bits, not %d"
-            stage.log.warning(text, self.name, x.shape[1], MOST, len(order), self.budget)
+            text = "%s: only %d of its %d bits: %s can have %d at most each"
+            stage.log.warning(text, self.name, len(order), self.budget, dimensions(x.shape[1]), MOST)
         widths = np.bincount(order)
         axes = np.ascontiguousarray(axes[:, : len(widths)])
         y = centred.astype(np.float64) @ axes
@@ -150,9 +155,13 @@ class SuccessiveRefinement(StoredCodec):
             self._inverse = principal_axes.inverse(self.shared["axes"], self.shared["reach"])
         return self._inverse
 
-    def decode(self, codes: Codes) -> Array:
+    def _packed(self, codes: Codes) -> Array:
         packed = check_layout(codes, self.name, {"bits": (np.uint8, (-(-self.bits // 8),))})["bits"]
         check_padding(packed, self.bits, self.name)
+        return packed
+
+    def decode(self, codes: Codes) -> Array:
+        packed = self._packed(codes)
         places, widths, backward = self._places(), self._widths(), self._backward()
         means = self.shared["means"].astype(np.float32)
         leaves = np.cumsum(2 ** (widths + 1) - 2) - 2**widths  # where the means of a component's last depth begin
@@ -165,7 +174,12 @@ class SuccessiveRefinement(StoredCodec):
         return decoded + self.shared["mean"]
 
     def searcher(self, rule: str, codes: Codes) -> Search:
-        return asymmetric.cosine(codes, self.decode)
+        packed = self._packed(codes)
+        if rule == "asymmetric":
+            return asymmetric.cosine(codes, self.decode)
+        prefix = self.prefix(8 * (self.bits // 8 // funnel.PART))
+        first = Codes({"bits": packed[:, : prefix.bits // 8]})
+        return funnel.search(asymmetric.cosine(first, prefix.decode), codes, self.decode)
 
 
 def build(name: str, seed: int) -> Codec:

@@ -16,7 +16,7 @@ Search: `asymmetric`, the cosine of the float query with the decoded row, block 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -74,11 +74,13 @@ class Ternary(StoredCodec):
         """int8 [n, d]."""
         return ternarize(check_vectors(x, len(self.shared["mean"])) - self.shared["mean"], self.shared["step"])
 
+    def stored(self, codes: Codes) -> Any:
+        """What holds the trits, if the codes can be this codec's: an array, or strings."""
+        return check_layout(codes, self.name, {"trits": (np.uint8, (trits.width(len(self.shared["mean"])),))})["trits"]
+
     def unpacked(self, codes: Codes) -> Array:
         """The trits that codes hold, int8 [n, d]."""
-        dims = len(self.shared["mean"])
-        packed = check_layout(codes, self.name, {"trits": (np.uint8, (trits.width(dims),))})["trits"]
-        return trits.unpack(packed, dims)
+        return trits.unpack(self.stored(codes), len(self.shared["mean"]))
 
     def encode(self, x: Array) -> Codes:
         return Codes({"trits": trits.pack(self.trits_of(x))})
@@ -87,6 +89,7 @@ class Ternary(StoredCodec):
         return self.unpacked(codes) * self.shared["scale"] + self.shared["mean"]
 
     def searcher(self, rule: str, codes: Codes) -> Search:
+        self.stored(codes)
         return asymmetric.cosine(codes, self.decode)
 
 
@@ -104,9 +107,18 @@ class TernaryEntropy(Ternary):
     def encode(self, x: Array) -> Codes:
         return Codes({"trits": Strings.of(trit_strings(self.trits_of(x), self.shared["counts"]))})
 
+    def stored(self, codes: Codes) -> Strings:
+        strings = check_strings(codes, self.name, "trits")
+        if strings.group != 1:
+            raise UserError(f"{self.name}: codes of another codec: {strings.group} vectors share a string")
+        return strings
+
     def unpacked(self, codes: Codes) -> Array:
-        strings = check_strings(codes, self.name, "trits").strings()
-        return trits_of_strings(strings, len(self.shared["mean"]), self.shared["counts"])
+        strings = self.stored(codes).strings()
+        try:
+            return trits_of_strings(strings, len(self.shared["mean"]), self.shared["counts"])
+        except UserError as error:
+            raise UserError(f"{self.name}: {error}") from None
 
 
 def _bytes_of(counts: Array) -> Array:

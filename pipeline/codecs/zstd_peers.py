@@ -12,6 +12,7 @@ import numpy as np
 import zstandard
 
 from pipeline.codec import Array, Codec, Codes, StoredCodec, Strings, check_vectors
+from pipeline.codecs.layout import check_strings
 from pipeline.stage import UserError
 
 LEVEL = 19
@@ -26,13 +27,17 @@ def compress(x: Array, shuffled: bool) -> bytes:
 
 def decompress(frame: bytes, shape: tuple[int, int], shuffled: bool) -> Array:
     """float32 of this shape, the bits that `compress` was given. Raises UserError for anything else."""
+    expected = 4 * shape[0] * shape[1]
     try:
-        data = zstandard.ZstdDecompressor().decompress(frame)
+        size = zstandard.get_frame_parameters(frame).content_size  # before that much memory is taken
+        if size == expected:
+            values = np.frombuffer(zstandard.ZstdDecompressor().decompress(frame), np.uint8)
     except zstandard.ZstdError as error:
         raise UserError(f"zstd: the codes are damaged ({error})") from None
-    if len(data) != 4 * shape[0] * shape[1]:
-        raise UserError(f"zstd: {len(data)} bytes are no table of {shape[0]} x {shape[1]} float32")
-    values = np.frombuffer(data, np.uint8)
+    if size != expected:
+        raise UserError(
+            f"zstd: codes of another dimension: {size} bytes are no table of {shape[0]} x {shape[1]} float32"
+        )
     values = values.reshape(4, -1).T if shuffled else values
     return np.ascontiguousarray(values).reshape(-1).view("<f4").astype(np.float32).reshape(shape)
 
@@ -55,7 +60,12 @@ class Zstd(StoredCodec):
         return Codes({"frame": Strings.of([compress(x, self.shuffled)], len(x), len(x))})
 
     def decode(self, codes: Codes) -> Array:
-        return decompress(codes["frame"].strings()[0], (len(codes), int(self.shared["dims"][0])), self.shuffled)
+        strings = check_strings(codes, self.name, "frame").strings()
+        if len(strings) != 1:
+            raise UserError(
+                f"{self.name}: codes of another codec: {len(strings)} frames; expected is one for the table"
+            )
+        return decompress(strings[0], (len(codes), int(self.shared["dims"][0])), self.shuffled)
 
 
 def build(name: str, seed: int) -> Codec:

@@ -29,6 +29,7 @@ SOURCES = {
     "openai": "pipeline.embeddings.openai_endpoint",
     "parquet": "pipeline.embeddings.parquet",
     "sentence_transformers": "pipeline.embeddings.sentence",
+    "skipgram": "pipeline.embeddings.skipgram",
     "spacy_md": "pipeline.embeddings.spacy_md",
     "word2vec_binary": "pipeline.embeddings.word2vec_binary",
     "word2vec_text": "pipeline.embeddings.word2vec_text",

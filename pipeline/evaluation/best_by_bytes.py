@@ -3,7 +3,8 @@
     python -m pipeline.evaluation.best_by_bytes --benchmarks results/benchmarks.parquet \\
         --output results/best_by_bytes.csv
 
-Makes a CSV file with a row for each embedding x criterion x way of counting x budget. At each budget the best of our
+Makes a CSV file with a row for each embedding x criterion x way of counting x budget. Of several long tables (the
+default's and that of `make peers`) all representations of an embedding meet. At each budget the best of our
 codecs and the best of the peers' (the families that figures draw hollow: faiss, sentence-transformers) that cost at
 most so much meet:
 
@@ -194,14 +195,17 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(__doc__)
-    parser.add_argument("--benchmarks", type=Path, required=True, help="the long table, benchmarks.parquet")
+    parser.add_argument("--benchmarks", nargs="+", type=Path, required=True, help="long tables, as benchmarks.parquet")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     args = parser.parse_args(argv)
     rows = [
         row
-        for embedding, measured in measurements.read(args.benchmarks).items()
+        for embedding, measured in measurements.read_all(args.benchmarks).items()
         for row in rows_of(embedding, measured)
     ]
+    if not rows:
+        criteria = " or ".join(f"{name} and {choices[0]}" for name, choices in CRITERIA.items())
+        raise UserError(f"{', '.join(map(str, args.benchmarks))}: no representation has a size, {criteria}")
     write_csv(args.output, COLUMNS, rows)
     stage.log.info("%d rows in %s", len(rows), args.output)
     for line in summary(rows):

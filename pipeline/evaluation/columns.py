@@ -1,4 +1,4 @@
-"""The columns of the table, and of its long form: a contract. More may be added, none is renamed."""
+"""The columns of the table: a contract. More may be added, none is renamed."""
 
 KEYS = ("embedding", "representation", "family", "search")
 BEFORE_TASKS = (
@@ -11,5 +11,4 @@ AFTER_TASKS = (
     *("spikes_per_value", "timesteps"),
     *("encode_vectors_per_s", "decode_vectors_per_s", "queries_per_s"),
 )
-COLUMNS = (*KEYS, "seed", "metric", "value", "ci_low", "ci_high", "covered", "total")  # of the long form
 COUNTS = {"vectors", "dims", "shared_bytes", "timesteps"}  # whole numbers, written without a decimal point

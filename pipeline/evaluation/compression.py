@@ -26,14 +26,15 @@ from typing import Any
 import numpy as np
 
 from pipeline import stage
-from pipeline.codec import Array, load, read_codes
+from pipeline.codec import Array
 from pipeline.evaluation import ledger, water_filling
 from pipeline.evaluation.table import write_csv
+from pipeline.manifest import Manifest, read_manifest
 from pipeline.plots import measurements
 from pipeline.plots.measurements import Metrics, Row, average, best, metric
 from pipeline.split import check_rows, split
 from pipeline.stage import UserError
-from pipeline.store import read_embedding, read_json, unit_rows
+from pipeline.store import EmbeddingTable, array_digest, read_embedding, unit_rows
 
 SIZES = {"at_n": None, "at_1e6": 1_000_000, "at_1e9": 1_000_000_000}  # None: the table's own
 QUALITY = ("relative_mse", "cosine", "exact_values", "identity_top1", "knn10_overlap", "knn10_overlap_unseen")
@@ -68,18 +69,17 @@ def reference_db(found: Sequence[Array], payload_bytes: float) -> float:
     return decibels(float(np.mean(errors)))
 
 
-def parts(folder: Path, files: Mapping[str, str], name: str, measured: Metrics) -> dict[str, float]:
+def parts(
+    manifest: Manifest, name: str, words: Sequence[str], embedding_digest: str, measured: Metrics
+) -> dict[str, float]:
     """The parts of a representation's cost: of the codes the first seed's, of what is shared the mean over the seeds.
 
-    Raises UserError for a file that holds another codec, and if they do not add up to what was measured.
+    Raises UserError for a file that holds another codec, or other codes, or those of other words or vectors than the
+    embedding has, and if they do not add up to what was measured.
     """
-    codecs = {seed: load(folder / file) for seed, file in files.items()}
-    for of_seed, codec in codecs.items():
-        if codec.name != name:
-            raise UserError(f"{folder / files[of_seed]}: holds {codec.name}, not {name}")
-    of_seeds = {int(seed): ledger.shares(codec) for seed, codec in codecs.items()}
-    _, codes = read_codes(folder / name / "codes.parquet")
-    first = int(next(iter(files)))
+    of_seeds = {seed: ledger.shares(manifest.codec(name, seed, embedding_digest)) for seed in manifest.seeds}
+    codes = manifest.codes(name, words, embedding_digest)
+    folder, first = manifest.folder, manifest.seeds[0]
     _agree(folder, name, "bytes_per_vector", codes.nbytes / len(codes), measured, first)
     for seed, found in of_seeds.items():
         _agree(folder, name, "shared_bytes", sum(found), measured, seed)
@@ -109,22 +109,28 @@ def _mean(measured: Metrics, name: str) -> float:
 
 
 def rows_of(
-    embedding: str, vectors: Array, rows: Mapping[Row, Metrics], codecs: Sequence[Path]
+    embedding: str, table: EmbeddingTable, rows: Mapping[Row, Metrics], codecs: Sequence[Path]
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one embedding, in the order of the manifests. `rows`: its part of the benchmark table."""
+    """The rows of one embedding, in the order of the manifests. `rows`: its part of the benchmark table.
+
+    A representation that stands in two directories has one row; both have to be of the size that was measured.
+    """
     seeds = sorted({seed for metrics in rows.values() for seed in metrics.get("vectors", {})})
-    found = spectra(vectors, seeds)
+    found = spectra(table.vectors, seeds)
+    vectors_digest = array_digest(table.vectors)
     ruled = best(rows, metric("knn10_overlap"))
+    known: set[str] = set()
     for folder in codecs:
-        manifest = read_json(folder / "manifest.json")
-        if not isinstance(manifest, dict) or "files" not in manifest:
-            raise UserError(f"{folder / 'manifest.json'}: is not what pipeline.codecs.fit writes (no key 'files')")
-        for name, files in manifest["files"].items():
-            known = [row for row in rows if row.representation == name]
-            if not known:
+        manifest = read_manifest(folder)
+        for name in manifest.files:
+            measured = [row for row in rows if row.representation == name]
+            if not measured:
                 raise UserError(f"{folder}: {name} of {embedding} is not in the benchmark table")
-            row = ruled[name][0] if name in ruled else known[0]
-            yield _row(embedding, row, rows[row], parts(folder, files, name, rows[row]), vectors, found)
+            row = ruled[name][0] if name in ruled else measured[0]
+            cost = parts(manifest, name, table.words, vectors_digest, rows[row])
+            if name not in known:
+                known.add(name)
+                yield _row(embedding, row, rows[row], cost, table.vectors, found)
 
 
 def _row(
@@ -156,22 +162,42 @@ def cell(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{value:.6g}"
 
 
+def _check_measured(path: Path, vectors: Array, benchmarks: Sequence[Path]) -> None:
+    """Raises UserError, naming the files, if a table that says which vectors it measured says others than these."""
+    for table in benchmarks:
+        facts = measurements.read_facts(table).get(path.stem)
+        if facts and facts["embedding_digest"] != array_digest(vectors):
+            raise UserError(f"{table}: {path.stem} was measured on other vectors than {path} holds")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(__doc__)
-    parser.add_argument("--benchmarks", type=Path, required=True, help="the long table, benchmarks.parquet")
+    parser.add_argument("--benchmarks", nargs="+", type=Path, required=True, help="long tables, as benchmarks.parquet")
     parser.add_argument("--embeddings", nargs="+", type=Path, required=True, help="their file names are their names")
     parser.add_argument("--codecs", nargs="+", type=Path, required=True, help="directories <embedding>/<module> of fit")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     args = parser.parse_args(argv)
-    benchmarks = measurements.read(args.benchmarks)
+    benchmarks = measurements.read_all(args.benchmarks)
+    files = ", ".join(map(str, args.benchmarks))
+    stems = [path.stem for path in args.embeddings]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise UserError(f"--embeddings: {twice[0]} is given twice")
+    folders = {path: [folder for folder in args.codecs if folder.parent.name == path.stem] for path in args.embeddings}
+    for folder in args.codecs:
+        if folder.parent.name not in stems:
+            raise UserError(f"--codecs: {folder}: {folder.parent.name!r} is none of the --embeddings")
     rows: list[dict[str, Any]] = []
     for path in stage.progress(args.embeddings, "ledger", unit=" tables"):
         if path.stem not in benchmarks:
-            raise UserError(f"{args.benchmarks}: no row of {path.stem}; it has {', '.join(benchmarks)}")
-        vectors = read_embedding(path).vectors
-        check_rows(len(vectors), str(path))
-        folders = [folder for folder in args.codecs if folder.parent.name == path.stem]
-        rows += rows_of(path.stem, vectors, benchmarks[path.stem], folders)
+            raise UserError(f"{files}: no row of {path.stem}; it has {', '.join(benchmarks) or 'no rows'}")
+        if not folders[path]:
+            raise UserError(f"--codecs: no directory is of {path.stem}: {path.stem}/<module> is asked for")
+        table = read_embedding(path)
+        check_rows(len(table.words), str(path))
+        _check_measured(path, table.vectors, args.benchmarks)
+        rows += rows_of(path.stem, table, benchmarks[path.stem], folders[path])
+    if not rows:
+        raise UserError(f"--codecs: {', '.join(map(str, args.codecs))}: none holds a representation")
     write_csv(args.output, COLUMNS, rows)
     stage.log.info("%d rows in %s", len(rows), args.output)
 

@@ -20,18 +20,20 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from pipeline import stage
-from pipeline.codec import Array, Codec, Codes, Comparable, Search, Searchable, input_of, load
+from pipeline.codec import Array, Codec, Codes, Comparable, Search, Searchable, input_of
 from pipeline.codecs import exhaustive
 from pipeline.evaluation import analogy, fidelity, ledger, retrieval, similarity, speed
 from pipeline.evaluation.statistics import NOTHING, Estimate, mean, ratio, spearman
-from pipeline.split import Split, check_rows, split
+from pipeline.evaluation.word_rows import word_rows
+from pipeline.manifest import read_manifest
+from pipeline.plots.measurements import SCHEMA
+from pipeline.split import Split, check_rows, check_seeds, split
 from pipeline.stage import UserError
 from pipeline.store import (
     EmbeddingTable,
     array_digest,
     digest,
     read_embedding,
-    read_json,
     read_parquet,
     unit_rows,
     versions,
@@ -39,21 +41,6 @@ from pipeline.store import (
 )
 
 SPEED_QUERIES = 32
-SCHEMA = pa.schema(
-    [
-        ("embedding", pa.string()),
-        ("representation", pa.string()),
-        ("family", pa.string()),
-        ("search", pa.string()),
-        ("seed", pa.int64()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("covered", pa.int64()),
-        ("total", pa.int64()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -125,12 +112,9 @@ def find_truth(unit: Array, seed: int, queries: int) -> Truth:
 def read_tasks(benchmarks: Path, table: EmbeddingTable, name: str) -> WordTasks:
     """The covered part of every set. One that is too little covered for a number leaves its cells empty: a warning.
 
-    The sets' words are lower-case. A table that writes "Paris" has "paris" too: the first row of that spelling.
+    The sets' words are lower-case: see `word_rows`.
     """
-    rows: dict[str, int] = {}
-    for row, word in enumerate(table.words):
-        rows.setdefault(word.lower(), row)
-    rows |= table.rows()
+    rows = word_rows(table)
     pairs = {
         path.stem: similarity.covered(read_parquet(path, ["word1", "word2", "score"]), rows)
         for path in sorted((benchmarks / "similarity").glob("*.parquet"))
@@ -287,21 +271,16 @@ def measure_module(
     """Every measurement of every representation of a module's directory, for every seed, as a long table."""
     unit = unit_rows(table.vectors)
     tasks = read_tasks(benchmarks, table, embedding)
-    manifest = read_json(codecs / "manifest.json")
-    if not isinstance(manifest, dict) or "files" not in manifest:
-        raise UserError(f"{codecs / 'manifest.json'}: is not what pipeline.codecs.fit writes (no key 'files')")
-    files: dict[str, dict[str, str]] = manifest["files"]
+    manifest, vectors_digest = read_manifest(codecs), array_digest(table.vectors)
+    if not manifest.files:
+        stage.log.warning("%s: %s has no representation that the table can have: nothing to measure", embedding, codecs)
     with threadpool_limits(1):
         truths = {seed: find_truth(unit, seed, queries) for seed in seeds}
     rows = []
-    known: dict[str, dict[str, list[Measurement]]] = {name: {} for name in files}
-    jobs = [(name, seed) for name in files for seed in seeds]
+    known: dict[str, dict[str, list[Measurement]]] = {name: {} for name in manifest.files}
+    jobs = [(name, seed) for name in manifest.files for seed in seeds]
     for name, seed in stage.progress(jobs, f"measure {embedding} {codecs.name}", unit="codec"):
-        if str(seed) not in files[name]:
-            raise UserError(f"{codecs}: {name} was not fitted for seed {seed}")
-        codec = load(codecs / files[name][str(seed)])
-        if codec.name != name:
-            raise UserError(f"{codecs / files[name][str(seed)]}: holds {codec.name}, not {name}")
+        codec = manifest.codec(name, seed, vectors_digest)
         words = {} if codec.learns else known[name]
         # One thread: speeds are defined on one, and sums come out the same however many cores there are. Anew for each,
         # because a library that a codec has just loaded is not limited yet.
@@ -329,6 +308,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to make")
     args = parser.parse_args(argv)
     faiss.omp_set_num_threads(1)
+    check_seeds(args.seeds)
     if args.queries < 1:
         raise UserError(f"--queries: at least 1 is needed, not {args.queries}")
     table = read_embedding(args.embedding)

@@ -38,7 +38,6 @@ from pipeline.store import array_digest, read_embedding, unit_rows, versions, wr
 
 FRAMES = ("gaussian", "fast_jl")
 BLOCK_SIZES = (64, 128, 256, 512)  # lambda, about: above the modulators' memory of 25 steps
-BELOW = 1 - 2.0**-16  # of the stable bound: more than float32 rounds
 
 
 def floor(p: int) -> float:
@@ -59,7 +58,7 @@ def sketches(drive: Array, window: Window) -> tuple[Array, Array]:
     """V (q_a - q_b) and V (y_a - y_b) of the first half of the vectors and the second, float64 [n / 2, p] each."""
     limit = sigma_delta.bound(window.order)
     assert limit is not None
-    scale = np.abs(drive).max() / np.float32(float(limit) * BELOW)
+    scale = np.abs(drive).max() / np.float32(float(limit) * sigma_delta.BELOW)
     scaled = drive / scale
     signs = bits.signs(sigma_delta.modulate(scaled, window.order), len(scaled))
     found = []

@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import stage, store
-from pipeline.codec import Array, load, read_codes, shared_bytes
+from pipeline.codec import Array, shared_bytes
 from pipeline.corpus import tokenizer
 from pipeline.corpus.documents import read_texts
 from pipeline.corpus.vocabulary import words
@@ -38,6 +38,8 @@ from pipeline.evaluation import context_model, id_coders, word_tree
 from pipeline.evaluation.id_coders import Coded
 from pipeline.evaluation.ledger import FLOAT32_BYTES
 from pipeline.evaluation.table import write_csv
+from pipeline.evaluation.word_rows import word_rows
+from pipeline.manifest import read_manifest
 from pipeline.stage import UserError
 from pipeline.store import EmbeddingTable
 
@@ -84,10 +86,7 @@ class Shared(NamedTuple):
 
 def read_stream(documents: Path, tokenizer_path: Path, table: EmbeddingTable, most: int) -> Stream:
     """Up to `most` running words that are in the table. Raises UserError where there is none."""
-    rows: dict[str, int] = {}
-    for row, word in enumerate(table.words):
-        rows.setdefault(word.lower(), row)
-    rows |= table.rows()
+    rows = word_rows(table)
     normalizer = tokenizer.load(tokenizer_path).normalizer
     found: list[Array] = []
     tokens = running = 0
@@ -146,19 +145,25 @@ def _parts(sizes: Sequence[int], coded: Sequence[Coded]) -> list[tuple[int, int,
 def shared_tables(table: EmbeddingTable, codecs: Sequence[Path]) -> Iterator[Shared]:
     """float32, and what `pipeline.codecs.fit` left in the directories `codecs`: lossless codes, and int8.
 
-    Raises UserError if a directory is not of this table.
+    Raises UserError if a directory is not of this table, or a table stands in two of them.
     """
-    yield Shared("float32", table.vectors.nbytes, store.array_digest(table.vectors))
+    vectors_digest = store.array_digest(table.vectors)
+    yield Shared("float32", table.vectors.nbytes, vectors_digest)
+    place: dict[str, Path] = {}
     for folder in codecs:
-        files = store.read_json(folder / "manifest.json").get("files", {})
-        for name, of_seed in files.items():
-            codec = load(folder / next(iter(of_seed.values())))
+        manifest = read_manifest(folder)
+        for name in manifest.files:
+            codec = manifest.codec(name, manifest.seeds[0], vectors_digest)
             if name == "float32" or not (codec.lossless or name == LOSSY):
                 continue
-            names, codes = read_codes(folder / name / "codes.parquet")
-            if names != table.words:
-                raise UserError(f"{folder}: holds codes of other words than the embedding table")
-            yield Shared(name, codes.nbytes + shared_bytes(codec), store.array_digest(codec.decode(codes)))
+            if (first := place.setdefault(name, folder)) != folder:
+                raise UserError(f"{folder}: {name} stands in {first} too")
+            codes = manifest.codes(name, table.words, vectors_digest)
+            try:
+                decoded = codec.decode(codes)
+            except UserError as error:
+                raise UserError(f"{manifest.codes_file(name)}: {error}") from None
+            yield Shared(name, codes.nbytes + shared_bytes(codec), store.array_digest(decoded))
 
 
 def break_even(shared: int, dims: int, bits: float) -> int | None:

@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import stage
-from pipeline.evaluation.columns import AFTER_TASKS, BEFORE_TASKS, COLUMNS, COUNTS, KEYS, TASKS
+from pipeline.evaluation.columns import AFTER_TASKS, BEFORE_TASKS, COUNTS, KEYS, TASKS
+from pipeline.plots.measurements import FACTS, MEASURED, read_long
 from pipeline.stage import UserError
-from pipeline.store import atomic_file, digest, read_parquet, write_parquet
+from pipeline.store import atomic_file, digest, write_parquet
 
 
 def columns(metrics: Iterable[str]) -> list[str]:
@@ -48,7 +49,7 @@ def wide(long: pa.Table) -> tuple[list[str], list[dict[str, str]]]:
         of_seed = groups.setdefault(key, {}).setdefault(one["metric"], {})
         if one["seed"] in of_seed:
             raise UserError(f"measured twice: {one['metric']} of {' '.join(key)}, seed {one['seed']}")
-        of_seed[one["seed"]] = one["value"]
+        of_seed[one["seed"]] = math.nan if one["value"] is None else one["value"]
     rows = []
     for key, metrics in groups.items():
         row = dict(zip(KEYS, key, strict=True))
@@ -65,14 +66,38 @@ def write_csv(target: Path, names: Sequence[str], rows: Iterable[dict[str, Any]]
         writer.writerows(rows)
 
 
+def facts_of(parts: Iterable[tuple[Path, pa.Table]]) -> dict[str, dict[str, str]]:
+    """embedding -> on which vectors, seeds and number of queries it was measured, of the files of all modules.
+
+    Raises UserError, naming two files, where they differ: a mean over them would be of nothing.
+    """
+    found: dict[str, tuple[Path, dict[str, str]]] = {}
+    for path, table in parts:
+        metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        own = {key: metadata[key] for key in FACTS if key in metadata}
+        for embedding in table.column("embedding").unique().to_pylist():
+            first, facts = found.setdefault(embedding, (path, own))
+            for key in FACTS:
+                if own.get(key) != facts.get(key):
+                    values = f"{own.get(key)} here and {facts.get(key)} in {first}"
+                    raise UserError(f"{path}: {embedding} was measured otherwise: {key} is {values}")
+    return {embedding: facts for embedding, (_, facts) in found.items() if len(facts) == len(FACTS)}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(__doc__)
     parser.add_argument("--metrics", nargs="+", type=Path, required=True, help="files of pipeline.evaluation.measure")
     parser.add_argument("--output", type=Path, required=True, help="path without .csv and .parquet")
     args = parser.parse_args(argv)
-    long = pa.concat_tables([read_parquet(path, COLUMNS) for path in args.metrics])
+    parts = [(path, read_long(path)) for path in args.metrics]
+    long = pa.concat_tables([table.replace_schema_metadata() for _, table in parts])
+    if not len(long):
+        raise UserError(f"{', '.join(map(str, args.metrics))}: no measurement in any of them")
     names, rows = wide(long)
-    facts = {"metrics_digests": json.dumps({str(path): digest(path) for path in args.metrics})}
+    facts = {
+        "metrics_digests": json.dumps({str(path): digest(path) for path in args.metrics}),
+        MEASURED: json.dumps(facts_of(parts)),
+    }
     write_parquet(args.output.with_suffix(".parquet"), long, facts)
     write_csv(args.output.with_suffix(".csv"), names, rows)
     stage.log.info("%d rows of %d columns in %s.csv", len(rows), len(names), args.output)

@@ -33,6 +33,7 @@ TAPS: dict[int, dict[int, Fraction]] = {
 }
 """order -> {delay: weight}"""
 
+BELOW = 1 - 2.0**-16  # the part of the stable bound to drive to: what is left is more than float32 rounds
 ONE = np.float32(1)
 MEMORY = 32  # steps of v that the kernel keeps: a power of two above the longest delay
 LANES = 512  # vectors that the kernel takes at a time: their v of all MEMORY steps is 64 KiB, in a second cache

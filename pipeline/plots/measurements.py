@@ -1,14 +1,19 @@
-"""The long table as the figures need it: scores by embedding, row and metric, their means, the best search rule."""
+"""The long table as its readers need it: scores by embedding, row and metric, their means, the best search rule.
 
+Several tables are read as one: what each adds to an embedding's rows was measured on the same vectors, seeds and number
+of queries, or it is refused; the tables' metadata say so (`read_facts`).
+"""
+
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from pipeline.stage import UserError
-from pipeline.store import read_parquet
+from pipeline.store import open_parquet, read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -56,21 +61,108 @@ Benchmarks = Mapping[str, Mapping[Row, Metrics]]
 Measure = Callable[[Metrics], Score | None]
 
 
-def read(path: Path) -> Benchmarks:
-    """benchmarks.parquet. Raises UserError if it is missing, broken, or its columns are not the table's."""
+KEYS = ("embedding", "representation", "family", "search", "seed", "metric")
+FACTS = ("embedding_digest", "seeds", "queries")
+"""what has to be the same for two measurements of an embedding to be compared"""
+MEASURED = "measured"  # the key of the metadata: JSON, embedding -> its FACTS
+SPEED = "_per_s"  # how the names of those metrics end that no second run would give again
+
+
+def read_long(path: Path) -> pa.Table:
+    """The long form in a Parquet file, its columns in the order and of the types of SCHEMA, metadata and all.
+
+    Raises UserError if it is missing, broken, its columns are not the table's, or a row does not say what it is of.
+    """
     table = read_parquet(path, SCHEMA.names).select(SCHEMA.names)
     try:
-        table = table.cast(SCHEMA)
+        table = table.cast(SCHEMA.with_metadata(table.schema.metadata))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UserError(f"{path}: its columns are not those of the long table ({error})") from None
+    for name in KEYS:
+        if table.column(name).null_count:
+            row = table.column(name).is_null().index(True).as_py()
+            raise UserError(f"{path}: row {row} has no {name}")
+    return table
+
+
+def read(path: Path) -> Benchmarks:
+    """benchmarks.parquet. Raises UserError as `read_long`, and for what is measured twice."""
+    table = read_long(path)
     found: dict[str, dict[Row, dict[str, dict[int, Score]]]] = {}
     for embedding, representation, family, search, seed, metric, *numbers in zip(
         *(column.to_pylist() for column in table.columns), strict=True
     ):
-        metrics = found.setdefault(embedding, {}).setdefault(Row(representation, family, search), {})
+        of_seeds = (
+            found.setdefault(embedding, {}).setdefault(Row(representation, family, search), {}).setdefault(metric, {})
+        )
+        if seed in of_seeds:
+            what = f"{metric} of {embedding} {representation} {family} {search}, seed {seed}"
+            raise UserError(f"{path}: measured twice: {what}")
         value, low, high = (math.nan if number is None else number for number in numbers[:3])
-        metrics.setdefault(metric, {})[seed] = Score(value, low, high, *numbers[3:])
+        of_seeds[seed] = Score(value, low, high, *numbers[3:])
     return found
+
+
+def read_facts(path: Path) -> dict[str, dict[str, str]]:
+    """embedding -> FACTS, as pipeline.evaluation.table writes them; of other tables nothing. Raises UserError."""
+    metadata = open_parquet(path).schema_arrow.metadata or {}
+    try:
+        found = json.loads(metadata.get(MEASURED.encode(), b"{}"))
+        return {embedding: {key: str(facts[key]) for key in FACTS} for embedding, facts in found.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its metadata does not say what was measured ({error!r})") from None
+
+
+def read_all(paths: Sequence[Path]) -> Benchmarks:
+    """Several long tables as one, their rows in the order of the tables.
+
+    Raises UserError, naming the tables, if two that measured an embedding did it on other vectors, seeds or numbers of
+    queries, or do not say; and for a representation that stands in two with different results. Speeds may differ: a
+    second run is never as fast as the first to the last digit, and the first table's are kept.
+    """
+    whole: dict[str, dict[Row, Metrics]] = {}
+    of_table: dict[str, tuple[Path, dict[str, str]]] = {}  # an embedding's first table
+    place: dict[tuple[str, str], Path] = {}  # a representation's
+    for path in paths:
+        table, facts = read(path), read_facts(path) if len(paths) > 1 else {}
+        for embedding, rows in table.items():
+            first, known = of_table.setdefault(embedding, (path, facts.get(embedding, {})))
+            if first != path:
+                _check_alike(embedding, (first, known), (path, facts.get(embedding, {})))
+            kept = whole.setdefault(embedding, {})
+            for representation in dict.fromkeys(row.representation for row in rows):
+                own = {row: metrics for row, metrics in rows.items() if row.representation == representation}
+                if (other := place.setdefault((embedding, representation), path)) == path:
+                    kept.update(own)
+                    continue
+                there = {row: metrics for row, metrics in kept.items() if row.representation == representation}
+                if different := _difference(there, own):
+                    what = f"{representation} of {embedding} has another {different} than in {other}"
+                    raise UserError(f"{path}: {what}; a representation is measured once")
+    return whole
+
+
+def _check_alike(embedding: str, first: tuple[Path, dict[str, str]], second: tuple[Path, dict[str, str]]) -> None:
+    """Raises UserError, naming both tables, unless they say the same FACTS of the embedding."""
+    for path, facts in (first, second):
+        if not facts:
+            raise UserError(f"{path}: does not say on which vectors and seeds {embedding} was measured: make it again")
+    for key in FACTS:
+        if first[1][key] != second[1][key]:
+            values = f"{second[1][key]} here and {first[1][key]} in {first[0]}"
+            raise UserError(f"{second[0]}: {embedding} was measured otherwise: {key} is {values}")
+
+
+def _difference(a: Mapping[Row, Metrics], b: Mapping[Row, Metrics]) -> str | None:
+    """The first metric or search rule that differs, speeds aside; None where nothing does."""
+    if a.keys() != b.keys():
+        return "set of search rules"
+    for row, metrics in a.items():
+        for name in sorted(metrics.keys() | b[row].keys()):
+            # as text: nan is no nan's equal
+            if not name.endswith(SPEED) and str(metrics.get(name)) != str(b[row].get(name)):
+                return name
+    return None
 
 
 def average(scores: Iterable[Score]) -> Score | None:

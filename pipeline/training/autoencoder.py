@@ -23,7 +23,7 @@ from pipeline.stage import UserError, check_keys
 from pipeline.store import open_parquet
 from pipeline.training import terms
 from pipeline.training.shards import Vectors
-from pipeline.training.task import Array, Context, HeldOut, Task
+from pipeline.training.task import Array, Context, HeldOut, Part, Task
 
 
 class Autoencoder(nn.Module):
@@ -44,14 +44,14 @@ def _layers(inputs: int, hidden: int | None, outputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 
-def loss(model: nn.Module, x: Tensor, context: Context) -> dict[str, Tensor]:
+def loss(model: nn.Module, x: Tensor, context: Context) -> dict[str, Part]:
     """The three parts for rows x [n, d]."""
     assert isinstance(model, Autoencoder)
     z = model.encoder(x)
     return {
         "reconstruction": (model.decoder(z) - x).square().sum(1).mean(),
-        "similarity": terms.similarity(x, z, context.gather),
-        "decorrelation": terms.decorrelation(z, context.gather),
+        "similarity": lambda: terms.similarity(x, z, context.gather),
+        "decorrelation": lambda: terms.decorrelation(z, context.gather),
     }
 
 

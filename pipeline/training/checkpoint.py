@@ -32,7 +32,6 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, A
     copies = {name: x.detach().cpu().clone(memory_format=torch.contiguous_format) for name, x in tensors.items()}
     with atomic_file(path) as temporary:
         save_file(copies, temporary, metadata={"checkpoint": json.dumps(facts, sort_keys=True)})
-        temporary.chmod(0o644)  # the library leaves it to its owner alone
 
 
 def read(path: str | Path) -> Checkpoint:

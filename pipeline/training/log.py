@@ -1,9 +1,9 @@
 """The log of a run as Parquet: it grows by whole files, and a resumed run neither repeats nor loses a step.
 
 Columns: `step` (steps made), `epoch` (epochs of data seen, with a fraction), `seconds` (since the start, pauses left
-out), `loss` (the weighted sum), `loss_<part>` (each part without its weight, of this step's batch), `learning_rate`,
-`gradient_norm` (before clipping), `samples_per_s` (training alone, since the row before) and `held_out_<metric>`. A
-cell is null where nothing was measured: step 0 has the held-out metrics alone.
+out), `loss` (the weighted sum), `loss_<part>` (each part of a weight above 0, without that, of this step's batch),
+`learning_rate`, `gradient_norm` (before clipping), `samples_per_s` (training alone, since the row before) and
+`held_out_<metric>`. A cell is null where nothing was measured: step 0 has the held-out metrics alone.
 
 Rows are flushed before each checkpoint, so a file lies either before or behind it, and those behind it are removed when
 the run goes on from there.

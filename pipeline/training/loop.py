@@ -95,17 +95,20 @@ class _Run:
         self.batches = Batches(data, settings.batch, settings.window, settings.seed)
         self.model = model.to(processes.device, precision.parameters(settings.precision))
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.objective: nn.Module = Objective(model, loss, settings.weights)
+        whole = Objective(model, loss, settings.weights)
+        self.counted = whole.counted
+        self.objective: nn.Module = whole
         if processes.count > 1:
             # Looking for unused parameters lets a loss leave some out (a prefix drawn for this step), and it keeps the
             # gradients' places in the messages, so that sums of many processes are the same after a resume.
-            self.objective = DistributedDataParallel(self.objective, find_unused_parameters=True)
+            self.objective = DistributedDataParallel(whole, find_unused_parameters=True)
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=settings.learning_rate,
             betas=(settings.beta1, settings.beta2),
             eps=settings.epsilon,
             weight_decay=settings.weight_decay,
+            fused=True,  # one pass over the parameters for all of a step's arithmetic
         )
         self.scaler = precision.scaler(settings.precision, processes.device)
         self.log = Log(folder)
@@ -157,7 +160,7 @@ class _Run:
             due = last or self.step % settings.evaluate_every == 0
             if not due and self.step % settings.log_every and self.step % settings.checkpoint_every:
                 continue
-            total = sum(weight * parts[name] for name, weight in settings.weights.items() if weight)
+            total = sum(settings.weights[name] * value for name, value in parts.items())
             row: dict[str, Any] = {
                 "step": self.step,
                 "epoch": self.epoch + self.batch / self.batches.per_epoch,
@@ -202,7 +205,7 @@ class _Run:
             group["lr"] = rate
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        values = torch.zeros(len(settings.weights), dtype=torch.float64, device=processes.device)
+        values = torch.zeros(len(self.counted), dtype=torch.float64, device=processes.device)
         for number, part in enumerate(np.split(rows, settings.accumulate)):
             waits = number + 1 < settings.accumulate and isinstance(self.objective, DistributedDataParallel)
             # Gradients are averaged once, with the last part.
@@ -211,9 +214,9 @@ class _Run:
                     total, of_part = self.objective(self._tensor(part), self._context(number, len(part)))
                 self.scaler.scale(total / settings.accumulate).backward()
             values += of_part / settings.accumulate
-        parts = dict(zip(settings.weights, processes.mean(values).tolist(), strict=True))
+        parts = dict(zip(self.counted, processes.mean(values).tolist(), strict=True))
         for name, value in parts.items():
-            if settings.weights[name] and not math.isfinite(value):
+            if not math.isfinite(value):
                 self._fail(f"the part {name!r} of the loss is {value}")
         self.scaler.unscale_(self.optimizer)
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])

@@ -19,7 +19,7 @@ class Settings:
 
     steps: int
     batch: int  # samples in a global batch, of all processes and accumulated parts together
-    weights: Mapping[str, float]  # of each named part of the loss; a part of weight 0 is only logged
+    weights: Mapping[str, float]  # of each named part of the loss; a part of weight 0 is left out
     learning_rate: float = 1e-3  # the highest, at the end of the warm-up
     warmup_steps: int = 0
     final_share: float = 0.0  # of learning_rate, where the cosine ends

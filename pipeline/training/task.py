@@ -4,7 +4,7 @@ A module of a caller has `task(inputs, options) -> Task`. Its loss returns named
 objective is the sum of weight times part, averaged over processes. So a part that is a mean over rows is returned for
 the rows at hand; a part that needs the whole batch (similarity of pairs, decorrelation) takes `context.gather(z)`, the
 rows of all processes, and returns the same value in each of them. Both then have the gradient of one process that holds
-the whole batch.
+the whole batch. A part of weight 0 is not computed, if it is given as a function.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,10 +43,14 @@ class Context:
     mine: slice
 
 
-class Loss(Protocol):
-    """(model, rows of this process, context) -> scalars by name."""
+Part = Tensor | Callable[[], Tensor]
+"""A scalar, or a function that computes it."""
 
-    def __call__(self, model: nn.Module, rows: Tensor, context: Context, /) -> dict[str, Tensor]: ...
+
+class Loss(Protocol):
+    """(model, rows of this process, context) -> parts by name."""
+
+    def __call__(self, model: nn.Module, rows: Tensor, context: Context, /) -> Mapping[str, Part]: ...
 
 
 HeldOut = Callable[[nn.Module], Mapping[str, float]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.codec import Codes
+from pipeline.codec import Codes, Strings
 from pipeline.codecs import asymmetric
 
 
@@ -21,3 +21,10 @@ def test_a_zero_row_scores_zero():
     codes = Codes({"rows": np.array([[0, 0], [-1, 0], [1, 0]], np.float32)})
     found = asymmetric.cosine(codes, lambda some: some["rows"])(np.array([[1, 0]], np.float32), 3)
     np.testing.assert_array_equal(found, [[2, 0, 1]])
+
+
+def test_codes_of_which_vectors_share_a_string_are_decoded_at_once() -> None:
+    x = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    codes = Codes({"rows": Strings.of([x[:4].tobytes(), x[4:].tobytes()], 6, 4)})
+    found = asymmetric.cosine(codes, lambda codes: np.frombuffer(codes["rows"].data, np.float32).reshape(-1, 4))(x, 1)
+    assert found.ravel().tolist() == list(range(6))

@@ -28,6 +28,7 @@ def test_a_codec_that_learns_has_one_file_a_seed_and_one_that_does_not_has_one(t
     fit_module(table, "binary", ["sign"], [0, 1], tmp_path / "binary")
     assert manifest(tmp_path / "floats") == {
         "module": "floats",
+        "seeds": [0, 1],
         "files": {n: dict.fromkeys("01", f"{n}/codec.safetensors") for n in ("float32", "truncate_4")},
         "skipped": {},
     }
@@ -72,6 +73,12 @@ def test_a_mistyped_name_fails_before_anything_is_fitted(table, tmp_path, monkey
         with pytest.raises(UserError):
             fit_module(table, module, names, [0], tmp_path / "out")
         assert not list(tmp_path.iterdir())
+
+
+def test_a_name_given_twice_is_refused(table, tmp_path):
+    with pytest.raises(UserError, match="scalar: 'int8' is given twice"):
+        fit_module(table, "scalar", ["int8", "int4", "int8"], [0], tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_line(table, tmp_path, capsys):

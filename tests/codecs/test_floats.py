@@ -76,3 +76,21 @@ def test_truncation_that_leaves_nothing_out_is_not_applicable(dims):
 def test_unknown_names(name):
     with pytest.raises(UserError, match="floats has no codec"):
         build(name, 0)
+
+
+def test_principal_components_are_those_of_the_singular_value_decomposition():
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((200, 9)) * np.arange(1, 10) + 5).astype(np.float32)
+    codec = build("pca_3", 0).fit(x)
+    codes = codec.encode(x)
+    assert codes.nbytes == 200 * 12
+    assert shared_bytes(codec) == 4 * (9 + 27)
+    centred = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
+    values = np.linalg.svd(centred, compute_uv=False)
+    assert np.square(codec.decode(codes) - x).sum() == pytest.approx(np.square(values[3:]).sum(), rel=1e-4)
+    assert np.square(codes["values"], dtype=np.float64).sum(axis=0) == pytest.approx(np.square(values[:3]), rel=1e-4)
+
+
+def test_principal_components_that_leave_nothing_out_are_not_applicable():
+    with pytest.raises(NotApplicableError, match="pca_4"):
+        build("pca_4", 0).fit(np.ones((9, 4), np.float32))

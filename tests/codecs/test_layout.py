@@ -39,6 +39,26 @@ def test_others_are_refused_in_one_line_that_says_what_they_have(wrong, has):
     )
 
 
+def test_a_width_of_none_is_any_width_and_no_other_shape():
+    layout = {"values": (np.float16, (None,))}
+    for width in (1, 7):
+        check_layout(Codes({"values": np.zeros((2, width), np.float16)}), "mine", layout)
+    for wrong in (np.zeros((2, 3), np.float32), np.zeros(2, np.float16), np.zeros((2, 3, 4), np.float16)):
+        with pytest.raises(UserError, match=r"mine: codes of another .*; expected is values float16\[d\]"):
+            check_layout(Codes({"values": wrong}), "mine", layout)
+
+
+@pytest.mark.parametrize("count", range(9, 17))
+def test_padding_where_the_lowest_bit_is_the_first(count):
+    packed = np.packbits(np.ones((4, count), bool), axis=1, bitorder="little")
+    check_padding(packed, count, "mine", highest_first=False)
+    for place in range(count, 16):
+        damaged = packed.copy()
+        damaged[2, 1] |= 1 << (place - 8)
+        with pytest.raises(UserError, match=f"vector 2 has more than {count} bits"):
+            check_padding(damaged, count, "mine", highest_first=False)
+
+
 @pytest.mark.parametrize("count", range(9, 17))
 def test_padding_is_zero(count):
     packed = np.packbits(np.ones((4, count), bool), axis=1)

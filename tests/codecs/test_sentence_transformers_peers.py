@@ -1,5 +1,7 @@
 """Against the library itself. Where scores tie, scores are compared, not row numbers."""
 
+import re
+
 import numpy as np
 import pytest
 from sentence_transformers.util.quantization import (
@@ -193,6 +195,23 @@ def test_a_saved_codec_searches_and_decodes_as_before(kind, tmp_path):
     np.testing.assert_array_equal(again.decode(stored), codec.decode(before))
     with pytest.raises(UserError, match="14 dimensions for a codec fitted on 13"):
         codec.encode(unit(3, 14))
+
+
+def test_codes_of_another_kind_or_dimension_are_refused():
+    codecs = {(kind, dims): fitted(kind, unit(40, dims)) for kind in KINDS for dims in (12, 13, 20)}
+    layouts = {kind: ("bits" if "binary" in kind else "") + ("bytes" if "int8" in kind else "") for kind in KINDS}
+    for (kind, dims), codec in codecs.items():
+        for (other, others), maker in codecs.items():
+            if (layouts[other], others) == (layouts[kind], dims):
+                continue
+            codes = maker.encode(unit(40, others, seed=4))
+            if layouts[kind] == layouts[other] == "bits" and (dims, others) == (13, 12):
+                continue  # twelve bits are thirteen, the last of them 0
+            uses = [codec.decode, lambda codes, codec=codec: codec.searcher(codec.searches[0], codes)]
+            uses += [lambda codes, codec=codec: codec.similarity("hamming", codes, codes)] if codec.compares else []
+            for use in uses:
+                with pytest.raises(UserError, match=rf"{re.escape(codec.name)}: codes of another"):
+                    use(codes)
 
 
 def test_abilities():

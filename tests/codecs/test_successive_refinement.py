@@ -187,7 +187,7 @@ def test_one_dimension_and_fewer_rows_than_dimensions():
 
 def test_a_budget_beyond_what_the_dimensions_hold_ends_there_and_says_so(caplog):
     codec = fitted(8192)
-    assert "24 dimensions of 8 bits take 192 bits, not 8192" in caplog.text
+    assert "only 192 of its 8192 bits: 24 dimensions can have 8 at most each" in caplog.text
     assert codec.bits == 192
     assert codec.encode(TEST)["bits"].shape == (len(TEST), 24)
     assert error(codec, TEST) < error(fitted(180), TEST)

@@ -1,6 +1,7 @@
 """Ours against the peers within so many bytes, on small tables made by hand."""
 
 import csv
+import json
 import math
 
 import numpy as np
@@ -162,6 +163,7 @@ def test_with_one_seed_the_intervals_have_to_be_apart():
     assert judge(*pair([0.8], [0.79]), 1)[:2] == ("tie", "intervals")
     assert judge(*pair([0.8], [0.77]), 1)[:2] == ("ours", "intervals")
     assert judge(*pair([0.8], [0.77]), -1)[:2] == ("peer", "intervals")
+    assert judge(*pair([0.8], [0.77]), -1).margin == pytest.approx(-0.03)
     assert judge(*pair([0.77], [0.8]), 1)[:2] == ("peer", "intervals")
     assert judge(*pair([0.8], [0.1], half=math.nan), 1).winner == "tie"  # no interval tells them apart
 
@@ -206,6 +208,40 @@ def test_a_table_without_peers_or_of_nothing_has_no_verdict(tmp_path):
     arguments = ["--benchmarks", str(tmp_path / "long.parquet"), "--output", str(tmp_path / "best.csv")]
     assert stage.run(main, arguments) == 1
     assert not (tmp_path / "best.csv").exists()
+
+
+def test_of_two_tables_all_meet(tmp_path, capsys):
+    facts = {"measured": json.dumps({"own": {"embedding_digest": "a", "seeds": "[0, 1, 2]", "queries": "9"}})}
+    for name, rows in (("ours", OWN), ("peers", PEERS), ("both", OWN | PEERS)):
+        write_parquet(tmp_path / f"{name}.parquet", pa.Table.from_pylist(long_table(rows), SCHEMA), facts)
+    made = {}
+    for names in (["both"], ["ours", "peers"], ["ours", "peers", "both"]):
+        output = tmp_path / "out.csv"
+        tables = [str(tmp_path / f"{name}.parquet") for name in names]
+        assert stage.run(main, ["--benchmarks", *tables, "--output", str(output)]) == 0
+        made[len(names)] = output.read_text()
+    assert made[1] == made[2] == made[3]
+    write_parquet(tmp_path / "peers.parquet", pa.Table.from_pylist(long_table(PEERS), SCHEMA))
+    assert stage.run(main, ["--benchmarks", *tables[:2], "--output", str(tmp_path / "no.csv")]) == 1
+    assert "peers.parquet: does not say on which vectors" in capsys.readouterr().err
+    assert not (tmp_path / "no.csv").exists()
+
+
+@pytest.mark.parametrize("rows", [{}, {row("a"): {"vectors": scores(9.0), "dims": scores(3.0), "cosine": scores(1.0)}}])
+def test_a_table_of_nothing_that_can_meet_is_refused(rows, tmp_path, capsys):
+    write_parquet(tmp_path / "long.parquet", pa.Table.from_pylist(long_table(rows), SCHEMA))
+    arguments = ["--benchmarks", str(tmp_path / "long.parquet"), "--output", str(tmp_path / "best.csv")]
+    assert stage.run(main, arguments) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: {tmp_path / 'long.parquet'}: no representation has a size, knn10_overlap and ")
+    assert not (tmp_path / "best.csv").exists()
+
+
+@pytest.mark.parametrize("lacking", ["knn10_overlap_validation", "bytes_per_vector", "shared_bytes", "knn10_overlap"])
+def test_what_has_no_size_or_no_score_does_not_meet(lacking):
+    best = measured(10, 0.99)
+    del best[lacking]
+    assert table_of({row("n"): best} | OWN | PEERS) == table_of(OWN | PEERS)
 
 
 def test_values_that_are_no_numbers_do_not_meet():

@@ -1,6 +1,7 @@
 """The ledger of real fitted codecs against a benchmark table of the same."""
 
 import csv
+import json
 import math
 import shutil
 
@@ -10,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import stage
-from pipeline.codec import load, read_codes
+from pipeline.codec import load, read_codes, save
 from pipeline.codecs.fit import fit_module
 from pipeline.evaluation import water_filling
 from pipeline.evaluation.compression import cell, main, reference_db
 from pipeline.evaluation.ledger import cost
 from pipeline.plots.measurements import SCHEMA
 from pipeline.split import split
-from pipeline.store import EmbeddingTable, read_json, unit_rows, write_embedding, write_parquet
+from pipeline.store import EmbeddingTable, array_digest, read_json, unit_rows, write_embedding, write_parquet
 
 MODULES = {
     "floats": ["float32", "truncate_4"],
@@ -149,13 +150,125 @@ def test_a_file_that_holds_another_codec_is_refused_by_name(folder, tmp_path, ca
     shutil.copy(faiss / "faiss:RaBitQ" / "seed-1.safetensors", faiss / "faiss:SQ4" / "seed-1.safetensors")
     assert stage.run(main, arguments(tmp_path, tmp_path / "out.csv")) == 1
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.endswith("faiss:SQ4/seed-1.safetensors: holds faiss:RaBitQ, not faiss:SQ4")
+    assert line.endswith("faiss:SQ4/seed-1.safetensors: belongs elsewhere: its name is 'faiss:RaBitQ', not 'faiss:SQ4'")
 
 
 def test_a_table_that_was_not_measured_is_refused(folder, tmp_path, capsys):
     write_parquet(folder / "none.parquet", pa.Table.from_pylist([], SCHEMA))
     assert stage.run(main, arguments(folder, tmp_path / "out.csv", "none.parquet")) == 1
     assert "no row of small" in capsys.readouterr().err.splitlines()[-1]
+
+
+def refused(capsys, tmp_path, *given):
+    assert stage.run(main, [*given, "--output", str(tmp_path / "out.csv")]) == 1
+    assert not (tmp_path / "out.csv").exists()
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def given(folder, codecs, benchmarks=("benchmarks.parquet",), embedding="small.parquet"):
+    return [
+        *("--benchmarks", *(str(folder / name) for name in benchmarks), "--embeddings", str(folder / embedding)),
+        *("--codecs", *map(str, codecs)),
+    ]
+
+
+def test_codecs_of_an_embedding_that_is_not_given_are_refused(folder, tmp_path, capsys):
+    shutil.copytree(folder / "small" / "scalar", tmp_path / "large" / "scalar")
+    wrong = tmp_path / "large" / "scalar"
+    line = refused(capsys, tmp_path, *given(folder, [folder / "small" / "binary", wrong]))
+    assert line == f"error: --codecs: {wrong}: 'large' is none of the --embeddings"
+    shutil.copy(folder / "small.parquet", tmp_path / "large.parquet")
+    arguments = given(folder, [folder / "small" / "binary"])
+    arguments.insert(arguments.index("--codecs"), str(tmp_path / "large.parquet"))
+    rows = pq.read_table(folder / "benchmarks.parquet").to_pylist()
+    rows += [{**row, "embedding": "large"} for row in rows]
+    write_parquet(tmp_path / "two.parquet", pa.Table.from_pylist(rows, SCHEMA))
+    arguments[1] = str(tmp_path / "two.parquet")
+    assert "no directory is of large: large/<module> is asked for" in refused(capsys, tmp_path, *arguments)
+
+
+def test_codecs_of_other_vectors_of_the_same_shape_are_refused(folder, table, tmp_path, capsys):
+    other = EmbeddingTable(table.words, table.vectors[::-1].copy())
+    fit_module(other, "scalar", ["int8"], [0, 1], tmp_path / "small" / "scalar")
+    line = refused(capsys, tmp_path, *given(folder, [tmp_path / "small" / "scalar"]))
+    assert "small/scalar/int8/seed-0.safetensors: belongs elsewhere: its embedding_digest is" in line
+    facts = {"embedding_digest": "0", "seeds": "[0, 1]", "queries": "9"}
+    long = pq.read_table(folder / "benchmarks.parquet")
+    write_parquet(tmp_path / "long.parquet", long, {"measured": json.dumps({"small": facts})})
+    line = refused(capsys, tmp_path, *given(folder, [folder / "small/scalar"], [tmp_path / "long.parquet"]))
+    assert line.endswith(f"long.parquet: small was measured on other vectors than {folder / 'small.parquet'} holds")
+
+
+def test_an_embedding_given_twice_is_refused(folder, tmp_path, capsys):
+    arguments = given(folder, [folder / "small" / "scalar"])
+    arguments.insert(arguments.index("--codecs"), str(folder / "small.parquet"))
+    assert refused(capsys, tmp_path, *arguments) == "error: --embeddings: small is given twice"
+
+
+def test_a_second_directory_of_a_representation_has_to_be_of_the_measured_size_too(folder, table, tmp_path, capsys):
+    shutil.copytree(folder / "small" / "scalar", tmp_path / "small" / "scalar")
+    name = "int8"
+    codec = load(tmp_path / "small" / "scalar" / name / "seed-0.safetensors")
+    codec.shared["more"] = np.zeros(1, np.uint8)
+    header = {"seed": 0, "embedding_digest": array_digest(table.vectors)}
+    save(codec, "scalar", tmp_path / "small" / "scalar" / name / "seed-0.safetensors", header)
+    line = refused(capsys, tmp_path, *given(folder, [folder / "small/scalar", tmp_path / "small/scalar"]))
+    assert "int8, seed 0: shared_bytes is 129 here and 128" in line
+
+
+def test_a_representation_that_was_not_measured_is_refused(folder, table, tmp_path, capsys):
+    fit_module(table, "scalar", ["int4"], [0, 1], tmp_path / "small" / "scalar")
+    line = refused(capsys, tmp_path, *given(folder, [tmp_path / "small" / "scalar"]))
+    assert line.endswith("small/scalar: int4 of small is not in the benchmark table")
+
+
+def test_directories_without_a_representation_are_refused(folder, table, tmp_path, capsys):
+    fit_module(table, "floats", ["truncate_99"], [0, 1], tmp_path / "small" / "floats")
+    line = refused(capsys, tmp_path, *given(folder, [tmp_path / "small" / "floats"]))
+    assert line == f"error: --codecs: {tmp_path / 'small' / 'floats'}: none holds a representation"
+
+
+def test_the_peers_grid_joins_the_ledger(folder, table, tmp_path, capsys, ledger):
+    """Two long tables and their directories; what stands in both has one row, if it is the same in both."""
+    rows = pq.read_table(folder / "benchmarks.parquet").to_pylist()
+    facts = {
+        "measured": json.dumps({"small": {"embedding_digest": array_digest(table.vectors), "seeds": "", "queries": ""}})
+    }
+    parts = {"default": ("int8", "sign", "float32", "truncate_4"), "peers": ("faiss:SQ4", "faiss:RaBitQ", "int8")}
+    for name, kept in parts.items():
+        own = [row for row in rows if row["representation"] in kept]
+        write_parquet(tmp_path / f"{name}.parquet", pa.Table.from_pylist(own, SCHEMA), facts)
+    shutil.copy(folder / "small.parquet", tmp_path)
+    shutil.copytree(folder / "small" / "scalar", tmp_path / "small" / "scalar")
+    codecs = [
+        *(folder / "small" / name for name in ("floats", "binary", "scalar", "faiss_peers")),
+        tmp_path / "small/scalar",
+    ]
+    arguments = given(tmp_path, codecs, ("default.parquet", "peers.parquet"))
+    assert stage.run(main, [*arguments, "--output", str(tmp_path / "all.csv")]) == 0
+    with open(tmp_path / "all.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert found == [ledger[row["representation"]] for row in found]
+    names = [row["representation"] for row in found]
+    assert len(names) == 6
+    assert set(names) == {name for kept in parts.values() for name in kept}
+
+
+def test_the_codes_are_held_against_the_seed_that_made_them(table, tmp_path):
+    """Strings differ in length from seed to seed; the first seed is not the smallest."""
+    write_embedding(tmp_path / "small.parquet", table)
+    fit_module(table, "ternary", ["ternary_entropy"], [10, 9], tmp_path / "small" / "ternary")
+    rows = []
+    for seed in (9, 10):
+        codec = load(tmp_path / f"small/ternary/ternary_entropy/seed-{seed}.safetensors")
+        key = dict(zip(SCHEMA.names, ("small", codec.name, codec.family, "decoded", seed), strict=False))
+        values = cost(codec, codec.encode(unit_rows(table.vectors)), DIMS)._asdict() | {"vectors": VECTORS}
+        rows += [{**key, "metric": metric, "value": float(value)} for metric, value in values.items()]
+    stored = {row["value"] for row in rows if row["metric"] == "bytes_per_vector"}
+    assert len(stored) == 2
+    write_parquet(tmp_path / "benchmarks.parquet", pa.Table.from_pylist(rows, SCHEMA))
+    arguments = given(tmp_path, [tmp_path / "small" / "ternary"])
+    assert stage.run(main, [*arguments, "--output", str(tmp_path / "out.csv")]) == 0
 
 
 def test_constant_rows_leave_no_reference():

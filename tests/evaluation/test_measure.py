@@ -18,7 +18,7 @@ from pipeline.evaluation import measure, sets
 from pipeline.evaluation.measure import SCHEMA, find_truth, main, measure_module, read_tasks
 from pipeline.split import split
 from pipeline.stage import UserError
-from pipeline.store import EmbeddingTable, read_parquet, unit_rows, write_embedding
+from pipeline.store import EmbeddingTable, array_digest, read_parquet, unit_rows, write_embedding
 
 ROWS, DIMS, SEEDS = 150, 12, (0, 1)
 COST = ("vectors", "dims", "fitted_share", "bytes_per_vector", "shared_bytes", "compression_ratio")
@@ -290,6 +290,37 @@ def test_a_seed_that_was_not_fitted_is_named(table, codecs, benchmarks):
         measure_module(table, "toy", codecs / "scalar", benchmarks, [9], 20)
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--seeds", 0, 0], "--seeds: [0, 0] holds one twice, or one below 0"),
+        (["--seeds", -1], "--seeds: [-1] holds one twice, or one below 0"),
+        (["--seeds", 0, "--queries", 0], "--queries: at least 1 is needed, not 0"),
+    ],
+)
+def test_seeds_and_queries_that_are_none_are_refused(more, message, table, codecs, benchmarks, tmp_path, capsys):
+    write_embedding(tmp_path / "toy.parquet", table)
+    given = ["--embedding", tmp_path / "toy.parquet", "--codecs", codecs / "scalar", "--benchmarks", benchmarks]
+    given += [*more, "--output", tmp_path / "out.parquet"]
+    assert stage.run(main, [str(argument) for argument in given]) == 1
+    assert f"error: {message}" in capsys.readouterr().err
+
+
+def test_nothing_to_measure_is_said(table, benchmarks, tmp_path, caplog):
+    fit_module(table, "floats", ["truncate_99"], [0], tmp_path / "floats")
+    assert not len(measure_module(table, "toy", tmp_path / "floats", benchmarks, [0], 20))
+    assert "floats has no representation that the table can have" in caplog.text
+
+
+def test_codecs_of_other_vectors_and_a_manifest_of_another_kind_are_refused(table, codecs, benchmarks, tmp_path):
+    other = EmbeddingTable(table.words, table.vectors * np.float32(2))
+    with pytest.raises(UserError, match=r"int8/seed-0\.safetensors: belongs elsewhere: its embedding_digest is"):
+        measure_module(other, "toy", codecs / "scalar", benchmarks, [0], 20)
+    (tmp_path / "manifest.json").write_text('{"files": []}')
+    with pytest.raises(UserError, match=r"manifest\.json: not what pipeline\.codecs\.fit writes: no key 'module'"):
+        measure_module(table, "toy", tmp_path, benchmarks, [0], 20)
+
+
 def test_the_command_line_gives_the_same_numbers_twice(table, codecs, benchmarks, tmp_path):
     write_embedding(tmp_path / "toy.parquet", table)
     made = []
@@ -299,6 +330,7 @@ def test_the_command_line_gives_the_same_numbers_twice(table, codecs, benchmarks
         assert stage.run(main, [str(argument) for argument in arguments]) == 0
         found = read_parquet(tmp_path / f"{run}.parquet")
         assert found.schema.remove_metadata() == SCHEMA
+        assert found.schema.metadata[b"embedding_digest"].decode() == array_digest(table.vectors)
         made.append([row for row in found.to_pylist() if not row["metric"].endswith("per_s")])
     assert len(made[0]) > 50
     np.testing.assert_equal(made[0], made[1])

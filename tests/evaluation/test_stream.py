@@ -8,14 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import stage
+from pipeline.codec import Codes, load, read_codes, write_codes
 from pipeline.codecs.fit import fit_module
 from pipeline.corpus.documents import write_documents
 from pipeline.corpus.source import Document
 from pipeline.corpus.tokenizer import train
 from pipeline.evaluation import context_model, id_coders
-from pipeline.evaluation.stream import break_even, main, part_sizes, read_stream
+from pipeline.evaluation.stream import break_even, main, part_sizes, read_stream, shared_tables
 from pipeline.stage import UserError
-from pipeline.store import EmbeddingTable, read_embedding, write_embedding
+from pipeline.store import EmbeddingTable, array_digest, read_embedding, write_embedding
 
 WORDS = ["cat", "dog", "sat", "on", "the", "mat", "Paris", *(f"{a}{b}" for a in "bcdfgklm" for b in ("ax", "ix", "ox"))]
 DIMS = 40
@@ -64,7 +65,8 @@ def test_words_come_in_order_and_those_that_the_table_lacks_are_left_out(folder,
     found = read_stream(folder / "documents", folder / "tokenizer.json", table, 1 << 20)
     assert [WORDS[row] for row in found.ids[:7]] == ["the", "cat", "sat", "on", "the", "mat", "Paris"]
     assert (len(found.ids), found.running) == (3207, 3208)
-    assert len(read_stream(folder / "documents", folder / "tokenizer.json", table, 5).ids) == 7  # whole documents
+    for most in (5, 7):  # whole documents
+        assert len(read_stream(folder / "documents", folder / "tokenizer.json", table, most).ids) == 7
 
 
 def test_a_table_without_a_word_of_the_corpus_is_refused(folder):
@@ -156,11 +158,49 @@ def test_parts():
     assert part_sizes(5) == [5]
 
 
-def test_codes_of_another_table_are_refused(folder, tmp_path, capsys):
+def refused(codecs, table, message):
+    with pytest.raises(UserError, match=message):
+        list(shared_tables(table, codecs))
+
+
+def test_codes_of_another_table_are_refused(folder, table, tmp_path, capsys):
+    scalar = folder / "codecs" / "scalar"
+    refused([scalar], EmbeddingTable(WORDS[::-1], table.vectors), r"int8/codes\.parquet: holds codes of other words")
+    other = EmbeddingTable(WORDS, np.ones((len(WORDS), DIMS), np.float32))
+    refused([scalar], other, r"int8/seed-0\.safetensors: belongs elsewhere: its embedding_digest is")
     shutil.copytree(folder / "documents", tmp_path / "documents")
     shutil.copy(folder / "tokenizer.json", tmp_path)
-    write_embedding(tmp_path / "own.parquet", EmbeddingTable(WORDS[::-1], np.ones((len(WORDS), DIMS), np.float32)))
-    codecs = str(folder / "codecs" / "scalar")
-    assert stage.run(main, arguments(tmp_path, tmp_path / "stream", "--codecs", codecs)) == 1
-    assert "holds codes of other words than the embedding table" in capsys.readouterr().err.splitlines()[-1]
+    write_embedding(tmp_path / "own.parquet", other)
+    assert stage.run(main, arguments(tmp_path, tmp_path / "stream", "--codecs", str(scalar))) == 1
+    assert "belongs elsewhere" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "stream.csv").exists()
+
+
+def test_a_table_of_two_directories_and_a_manifest_of_another_kind_are_refused(folder, table, tmp_path):
+    scalar = folder / "codecs" / "scalar"
+    shutil.copytree(scalar, tmp_path / "scalar")
+    refused([scalar, tmp_path / "scalar"], table, "int8 stands in .* too")
+    (tmp_path / "scalar" / "manifest.json").write_text("[]")
+    refused([tmp_path / "scalar"], table, r"manifest\.json: not what pipeline\.codecs\.fit writes: a list")
+
+
+def test_the_codes_are_decoded_by_the_codec_that_made_them(table, tmp_path):
+    """The first seed's, which is not the smallest."""
+    fit_module(table, "scalar", ["int8"], [2, 0], tmp_path / "scalar")
+    expected = [load(tmp_path / f"scalar/int8/seed-{seed}.safetensors") for seed in (2, 0)]
+    _, codes = read_codes(tmp_path / "scalar/int8/codes.parquet")
+    right, wrong = (array_digest(codec.decode(codes)) for codec in expected)
+    found = {shared.name: shared.digest for shared in shared_tables(table, [tmp_path / "scalar"])}
+    assert found["int8"] == right != wrong
+
+
+def test_codes_that_their_codec_does_not_decode_are_named(table, tmp_path):
+    fit_module(table, "scalar", ["int8"], [0], tmp_path / "scalar")
+    path = tmp_path / "scalar/int8/codes.parquet"
+    facts = {
+        "representation": "int8",
+        "codec": "int8/seed-0.safetensors",
+        "embedding_digest": array_digest(table.vectors),
+    }
+    write_codes(path, WORDS, Codes({"levels": np.zeros((len(WORDS), DIMS - 1), np.uint8)}), facts)
+    refused([tmp_path / "scalar"], table, r"scalar/int8/codes\.parquet: int8: codes of another codec or dimension")

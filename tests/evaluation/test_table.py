@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline import stage
-from pipeline.evaluation.columns import COLUMNS
 from pipeline.evaluation.table import cell, columns, main, wide
+from pipeline.plots.measurements import SCHEMA, read_facts
 from pipeline.stage import UserError
 from pipeline.store import read_parquet, write_parquet
 
@@ -100,7 +100,7 @@ def test_both_files(tmp_path):
     output = tmp_path / "results" / "benchmarks"
     assert stage.run(main, ["--metrics", *map(str, parts), "--output", str(output)]) == 0
     table = read_parquet(output.with_suffix(".parquet"))
-    assert table.column_names == list(COLUMNS)
+    assert table.column_names == SCHEMA.names
     assert table.column("representation").to_pylist() == ["sign", "sign", "int8", "int8"]
     with open(output.with_suffix(".csv"), newline="") as file:
         header, *rows = csv.reader(file)
@@ -111,6 +111,43 @@ def test_both_files(tmp_path):
     assert "nan" not in output.with_suffix(".csv").read_text()
 
 
+FACTS = {"embedding_digest": "ab", "seeds": "[0]", "queries": "9"}
+
+
+def test_it_says_what_was_measured_and_refuses_what_was_measured_otherwise(tmp_path, capsys):
+    paths = [tmp_path / f"{name}.parquet" for name in ("sign", "int8")]
+    arguments = ["--metrics", *map(str, paths), "--output", str(tmp_path / "out")]
+    for path in paths:
+        write_parquet(path, long((path.stem, "decoded", 0, "cosine", 1)), FACTS)
+    assert stage.run(main, arguments) == 0
+    assert read_facts(tmp_path / "out.parquet") == {"toy": FACTS}
+    for key in FACTS:
+        for wrong in ({**FACTS, key: "7"}, {one: FACTS[one] for one in FACTS if one != key}):
+            write_parquet(paths[1], long(("int8", "decoded", 0, "cosine", 1)), wrong)
+            assert stage.run(main, arguments) == 1
+            line = capsys.readouterr().err.splitlines()[-1]
+            values = f"{key} is {wrong.get(key)} here and {FACTS[key]} in {paths[0]}"
+            assert line == f"error: {paths[1]}: toy was measured otherwise: {values}"
+
+
+def test_nothing_measured_is_refused_and_a_null_is_no_number(tmp_path, capsys):
+    empty, null = tmp_path / "empty.parquet", tmp_path / "null.parquet"
+    write_parquet(empty, pa.Table.from_pylist([], SCHEMA))
+    assert stage.run(main, ["--metrics", str(empty), "--output", str(tmp_path / "out")]) == 1
+    assert f"error: {empty}: no measurement" in capsys.readouterr().err
+    key = {"embedding": "toy", "representation": "a", "family": "float", "search": "decoded", "seed": 0}
+    write_parquet(null, pa.Table.from_pylist([{**key, "metric": "cosine"}], SCHEMA))
+    assert stage.run(main, ["--metrics", str(empty), str(null), "--output", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("toy,a,float,decoded,,")
+
+
+def test_a_file_given_twice_is_refused(tmp_path, capsys):
+    write_parquet(tmp_path / "a.parquet", long(("sign", "decoded", 0, "cosine", 1)))
+    twice = [str(tmp_path / "a.parquet")] * 2
+    assert stage.run(main, ["--metrics", *twice, "--output", str(tmp_path / "out")]) == 1
+    assert "measured twice: cosine of toy sign" in capsys.readouterr().err
+
+
 def test_bad_files_are_named(tmp_path, capsys):
     path = tmp_path / "metrics.parquet"
     arguments = ["--metrics", str(path), "--output", str(tmp_path / "out")]
@@ -119,4 +156,7 @@ def test_bad_files_are_named(tmp_path, capsys):
     write_parquet(path, pa.table({"word": ["a"]}))
     assert stage.run(main, arguments) == 1
     assert f"error: {path}: no column 'embedding'" in capsys.readouterr().err
+    write_parquet(path, pa.table({name: ["a word"] for name in SCHEMA.names}))
+    assert stage.run(main, arguments) == 1
+    assert f"error: {path}: its columns are not those of the long table" in capsys.readouterr().err
     assert sorted(item.name for item in tmp_path.iterdir()) == ["metrics.parquet"]

@@ -1,6 +1,7 @@
 """The published taps in rationals, the stability bound, and the kernel against the step function, bit for bit."""
 
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 import pytest
@@ -30,12 +31,23 @@ def test_the_moments_are_exact_in_rationals(order: int) -> None:
     assert all(isinstance(weight, Fraction) and 0 < delay < MEMORY for delay, weight in TAPS[order].items())
 
 
-@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_taps_are_the_published_ones(order: int) -> None:
+    """Delays n_j = 6 (j - 1)^2 + 1; the r moments leave Lagrange's weights at 0, the product of n_i / (n_i - n_j)."""
+    delays = [6 * j**2 + 1 for j in range(order)]
+    expected = {n: prod(Fraction(other, other - n) for other in delays if other != n) for n in delays}
+    assert TAPS[order] == expected
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("wrong", [Fraction(1, 432), Fraction(-1, 10**9)])
-def test_the_moments_tell_every_wrong_tap(order: int, wrong: Fraction) -> None:
-    for place in TAPS[order]:
-        taps = TAPS[order] | {place: TAPS[order][place] + wrong}
-        assert sum(taps.values()) != 1
+def test_a_wrong_tap_fails_the_moments(order: int, wrong: Fraction, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = dict(TAPS[order])
+    for place, weight in published.items():
+        for other in (weight + wrong, -weight):
+            monkeypatch.setitem(TAPS, order, {**published, place: other})
+            with pytest.raises(AssertionError):
+                test_the_moments_are_exact_in_rationals(order)
 
 
 def test_the_published_bounds() -> None:

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from pipeline.plots.measurements import (
     pool,
     pooled,
     read,
+    read_all,
+    read_facts,
     sizes,
 )
 from pipeline.stage import UserError
@@ -59,6 +62,93 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path, write):
     write_parquet(tmp_path / "text.parquet", text)
     with pytest.raises(UserError, match=r"text\.parquet: its columns are not those of the long table"):
         read(tmp_path / "text.parquet")
+
+
+KEY = {"embedding": "e", "representation": "sign", "family": "binary", "search": "hamming", "seed": 0}
+
+
+def test_what_is_measured_twice_and_a_row_of_nothing_are_named(write):
+    one = {**KEY, "metric": "cosine", "value": 1.0}
+    with pytest.raises(
+        UserError, match=r"benchmarks\.parquet: measured twice: cosine of e sign binary hamming, seed 0"
+    ):
+        read(write([one, {**one, "seed": 1}, one]))
+    for name in ("embedding", "representation", "family", "search", "seed", "metric"):
+        with pytest.raises(UserError, match=rf"benchmarks\.parquet: row 1 has no {name}"):
+            read(write([one, {**one, name: None}]))
+
+
+# --- several tables -------------------------------------------------------------------------------------------------
+
+FACTS = {"embedding_digest": "ab", "seeds": "[0]", "queries": "9"}
+
+
+@pytest.fixture
+def long(tmp_path):
+    """name, {representation: {metric: value}}, facts -> the path of a long table"""
+
+    def long(name, representations, facts=FACTS, embedding="e"):
+        rows = [
+            {**KEY, "embedding": embedding, "representation": one, "metric": metric, "value": value}
+            for one, metrics in representations.items()
+            for metric, value in metrics.items()
+        ]
+        measured = {"measured": json.dumps({embedding: facts})} if facts else None
+        write_parquet(tmp_path / name, pa.Table.from_pylist(rows, SCHEMA), measured)
+        return tmp_path / name
+
+    return long
+
+
+def test_several_tables_are_read_as_one(long):
+    first = long("a.parquet", {"x": {"cosine": 0.5}, "y": {"cosine": 0.6}})
+    second = long("b.parquet", {"z": {"cosine": 0.7}})
+    other = long("c.parquet", {"x": {"cosine": 0.9}}, {**FACTS, "queries": "1"}, embedding="f")
+    found = read_all([first, second, other])
+    assert [row.representation for row in found["e"]] == ["x", "y", "z"]
+    assert [row.representation for row in found["f"]] == ["x"]
+    assert found["e"][Row("z", "binary", "hamming")]["cosine"][0].value == 0.7
+    assert read_all([first]) == read(first)
+    assert read_facts(first) == {"e": FACTS}
+
+
+def test_a_representation_that_stands_in_two_has_to_be_the_same_but_for_its_speed(long):
+    first = long("a.parquet", {"x": {"cosine": 0.5, "own": math.nan, "queries_per_s": 7.0}})
+    again = long("b.parquet", {"x": {"cosine": 0.5, "own": math.nan, "queries_per_s": 8.0}, "y": {"cosine": 1.0}})
+    found = read_all([first, again])["e"]
+    assert [row.representation for row in found] == ["x", "y"]
+    assert found[Row("x", "binary", "hamming")]["queries_per_s"][0].value == 7
+    for changed, what in (({"cosine": 0.6, "own": math.nan}, "cosine"), ({"cosine": 0.5}, "own")):
+        other = long("b.parquet", {"x": changed})
+        with pytest.raises(UserError, match=rf"b\.parquet: x of e has another {what} than in .*a\.parquet"):
+            read_all([first, other])
+    rows = [{**KEY, "representation": "x", "search": "decoded", "metric": "cosine", "value": 0.5}]
+    write_parquet(other, pa.Table.from_pylist(rows, SCHEMA), {"measured": json.dumps({"e": FACTS})})
+    with pytest.raises(UserError, match="x of e has another set of search rules"):
+        read_all([first, other])
+
+
+@pytest.mark.parametrize("key", FACTS)
+def test_tables_of_other_vectors_seeds_or_queries_do_not_meet(key, long):
+    first, other = (
+        long("a.parquet", {"x": {"cosine": 0.5}}),
+        long("b.parquet", {"y": {"cosine": 0.5}}, {**FACTS, key: "7"}),
+    )
+    with pytest.raises(UserError) as error:
+        read_all([first, other])
+    values = f"{key} is 7 here and {FACTS[key]} in {first}"
+    assert str(error.value) == f"{other}: e was measured otherwise: {values}"
+
+
+def test_a_table_that_does_not_say_what_was_measured_meets_no_other(long, tmp_path):
+    first, silent = long("a.parquet", {"x": {"cosine": 0.5}}), long("b.parquet", {"y": {"cosine": 0.5}}, None)
+    for pair in ([first, silent], [silent, first]):
+        with pytest.raises(UserError, match=r"b\.parquet: does not say on which vectors and seeds e was measured"):
+            read_all(pair)
+    for wrong in ("[", "[]", '{"e": 3}', '{"e": {}}'):
+        write_parquet(silent, pa.Table.from_pylist([], SCHEMA), {"measured": wrong})
+        with pytest.raises(UserError, match=r"b\.parquet: its metadata does not say what was measured"):
+            read_facts(silent)
 
 
 def test_the_mean_over_seeds_leaves_out_seeds_without_a_value():

@@ -138,6 +138,7 @@ def test_the_three_parts_of_the_loss(table):
 
     with torch.no_grad():
         parts = task.loss(task.model, x, Everything())
+        parts |= {name: parts[name]() for name in ("similarity", "decorrelation")}
         z = task.model.encoder(x)
         error = (task.model(x) - x).numpy().astype(np.float64)
     assert parts["reconstruction"].item() == pytest.approx(np.square(error).sum() / 280, rel=1e-5)

@@ -90,6 +90,7 @@ def test_figures_tokens_and_logs_are_there(tree: Any) -> None:
         "recall_unseen_by_bytes.png",
         "sigma_delta_slopes.png",
         "stream_by_tokens.png",
+        "training_curves.png",
     ]
     assert all((tree.folder / "results/figures" / name).stat().st_size > 10_000 for name in figures)
     assert list((tree.folder / "data/corpus/tokens").glob("shard-*.parquet"))
@@ -143,6 +144,23 @@ def test_the_peers_grid_has_a_table_of_its_own(tree: Any) -> None:
     assert "Nothing to be done" in tree.run().stderr  # the main job does not depend on it
 
 
+def test_the_peers_grid_meets_the_default_one(tree: Any) -> None:
+    targets = ("results/best_by_bytes_peers.csv", "results/compression_peers.csv")
+    done = tree.run("-n", "-p", *targets)
+    counts, _ = planned(done.stdout)
+    assert {"best_by_bytes_peers": 1, "ledger_peers": 1}.items() <= counts.items()
+    assert not counts.keys() & {"fit", "measure", "table", "embedding"}  # the default's are there
+    commands = {
+        line.split(" -m ")[1].split(" ")[0]: line for line in done.stdout.splitlines() if " -m pipeline.ev" in line
+    }
+    both = "--benchmarks results/benchmarks.parquet results/peers.parquet"
+    assert all(both in commands[f"pipeline.evaluation.{module}"] for module in ("best_by_bytes", "compression"))
+    folders = ("results/codecs/minilm/binary", "results/peers/codecs/minilm/faiss_peers")
+    assert all(folder in commands["pipeline.evaluation.compression"] for folder in folders)
+    makefile = (CONFIG.parent / "Makefile").read_text()
+    assert all(target in makefile.partition("\npeers:")[2].partition("\n\n")[0] for target in targets)
+
+
 def test_two_runs_in_one_folder_are_refused(tree: Any) -> None:
     with open(tree.folder / ".snakemake/run.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -176,6 +194,7 @@ def test_ready_vectors_alone_need_no_corpus_and_no_words(tree: Any, tmp_path: Pa
             lossless=["lossless"],
             faiss_peers=["faiss:SQ8"],
         ),
+        "training": {"autoencoder": {"codes": []}},
     }
     (tmp_path / "own.json").write_text(json.dumps(own))
     done = tree.run("--directory", str(tmp_path), configfiles=["config/test.yaml", str(tmp_path / "own.json")])

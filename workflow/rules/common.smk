@@ -24,6 +24,10 @@ os.environ["PATH"] = os.pathsep.join(
 )
 
 
+# Embedding sources that are trained on the corpus.
+CORPUS_TRAINED = ("fasttext_train", "skipgram")
+
+
 def checked(config):
     """The configuration itself, if it fits the schema and the names are free. A wrong key is named, in one line."""
     schema = Path(workflow.basedir, "workflow/schemas/config.schema.yaml")
@@ -40,7 +44,7 @@ def checked(config):
                 "within" in embedding,
             )
             if (
-                embedding["source"] != "fasttext_train"
+                embedding["source"] not in CORPUS_TRAINED
             ):  # it reads what the workflow makes
                 for path in embedding_files(embedding.get("options", {})):
                     check_file(f"embeddings.{name}.options", path)
@@ -94,7 +98,7 @@ SEEDS = config["evaluation"]["seeds"]
 # leaves the text out.
 NEEDS_CORPUS = any(
     EMBEDDINGS[part].get("vocabulary", "corpus") == "corpus"
-    or EMBEDDINGS[part]["source"] == "fasttext_train"
+    or EMBEDDINGS[part]["source"] in CORPUS_TRAINED
     for table in TABLES
     for part in configuration.parts(table)
 )

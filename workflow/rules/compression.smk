@@ -3,6 +3,8 @@
 #           within so many bytes), results/stream.csv and results/stream.parquet (running words as vectors, everything
 #           counted) and their figures.
 #           Without a corpus (ready vectors alone) there is no stream.
+#           Outside `rule all`: results/best_by_bytes_peers.csv and results/compression_peers.csv, the same of the default
+#           and the peers' full grid together (`make peers`).
 
 # The stream is measured on one table: the first concatenation, or the last table where there is none.
 STREAM_TABLE = next((table for table in TABLES if "+" in table), TABLES[-1])
@@ -73,6 +75,42 @@ rule best_by_bytes:
         "The best codec within so many bytes, ours and the peers': {output}"
     shell:
         "python -m pipeline.evaluation.best_by_bytes --benchmarks {input.benchmarks} --output {output} 2>&1 | tee {log}"
+
+
+use rule ledger as ledger_peers with:
+    input:
+        code=code("pipeline.evaluation.compression"),
+        modules=code(
+            *(f"pipeline.codecs.{module}" for module in {**REPRESENTATIONS, **PEERS})
+        ),
+        benchmarks=["results/benchmarks.parquet", "results/peers.parquet"],
+        embeddings=expand("data/embeddings/{table}.parquet", table=TABLES),
+        codecs=expand(
+            "results/codecs/{table}/{module}", table=TABLES, module=REPRESENTATIONS
+        )
+        + expand("results/peers/codecs/{table}/{module}", table=TABLES, module=PEERS),
+    output:
+        "results/compression_peers.csv",
+    log:
+        "logs/ledger_peers.log",
+    benchmark:
+        "results/timing/ledger_peers.tsv"
+    message:
+        "The ledger with the peers' full grid: {output}"
+
+
+use rule best_by_bytes as best_by_bytes_peers with:
+    input:
+        code=code("pipeline.evaluation.best_by_bytes"),
+        benchmarks=["results/benchmarks.parquet", "results/peers.parquet"],
+    output:
+        "results/best_by_bytes_peers.csv",
+    log:
+        "logs/best_by_bytes_peers.log",
+    benchmark:
+        "results/timing/best_by_bytes_peers.tsv"
+    message:
+        "The best codec within so many bytes, the peers' full grid among them: {output}"
 
 
 rule best_by_bytes_figure:

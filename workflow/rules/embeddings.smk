@@ -3,15 +3,25 @@
 
 
 # What a source that builds on the corpus imports by name.
-TRAINING_CODE = {"fasttext_train": ["pipeline.corpus.vocabulary"]}
+TRAINING_CODE = {
+    "fasttext_train": ["pipeline.corpus.vocabulary"],
+    "skipgram": [
+        "pipeline.corpus.vocabulary",
+        "pipeline.training.launch",
+        "pipeline.training.run",
+        "pipeline.training.skipgram",
+    ],
+}
 
 
 def embedding_inputs(wildcards):
     """The tables and files that an embedding is read from or kept within."""
     given = EMBEDDINGS[wildcards.embedding]
     found = []
-    if given["source"] == "fasttext_train":
+    if given["source"] in TRAINING_CODE:
         found += ["data/corpus/documents", "data/corpus/tokenizer.json"]
+    if given["source"] == "skipgram":
+        found.append("data/benchmarks")
     if within := given.get("within"):
         found.append(f"data/embeddings/{within}.parquet")
     options = given.get("options", {})
@@ -19,6 +29,20 @@ def embedding_inputs(wildcards):
     if given.get("vocabulary", "corpus") == "corpus":
         found.append("data/corpus/vocabulary.parquet")
     return found
+
+
+def embedding_options(wildcards):
+    """The source's options; of `skipgram` also in how many processes it trains, what it monitors, where its log goes."""
+    given = EMBEDDINGS[wildcards.embedding]
+    options = given.get("options", {})
+    if given["source"] == "skipgram":
+        options = {
+            "processes": config["training"]["processes"],
+            "benchmarks": "data/benchmarks",
+            "log": f"results/training/{wildcards.embedding}/skipgram.parquet",
+            **options,
+        }
+    return as_json(options)
 
 
 def embedding_words(wildcards):
@@ -54,9 +78,7 @@ rule embedding:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
         source=lambda wildcards: EMBEDDINGS[wildcards.embedding]["source"],
-        options=lambda wildcards: as_json(
-            EMBEDDINGS[wildcards.embedding].get("options", {})
-        ),
+        options=embedding_options,
         words=embedding_words,
         device=config["device"],
     message:

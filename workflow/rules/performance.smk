@@ -1,12 +1,18 @@
 # Makes     results/performance.csv: ours against a peer in the same script, interleaved, one script a topic.
 #           Outside `rule all`: `make performance`.
-# Requires  for the topic `tokenizing` data/corpus/documents and data/corpus/tokenizer.json; the others make their own.
+# Requires  for the topics `tokenizing` and `skipgram` data/corpus/documents and data/corpus/tokenizer.json, for the latter
+#           data/benchmarks too; the others make their own.
 
 PERFORMANCE_TOPICS = {
     "tokenizing": ["pipeline.corpus.tokens"],
     "reading_vectors": ["pipeline.embeddings.word2vec_text"],
     "openai_endpoint": ["pipeline.embeddings.openai_endpoint"],
     "sigma_delta": ["pipeline.codecs.sigma_delta"],
+    "skipgram": [
+        "pipeline.embeddings.skipgram",
+        "pipeline.training.skipgram",
+        "pipeline.training.run",
+    ],
     "corpus_memory": [
         "pipeline.corpus.documents",
         "pipeline.corpus.files",
@@ -17,7 +23,12 @@ PERFORMANCE_INPUTS = {
     "tokenizing": {
         "documents": "data/corpus/documents",
         "tokenizer": "data/corpus/tokenizer.json",
-    }
+    },
+    "skipgram": {
+        "documents": "data/corpus/documents",
+        "tokenizer": "data/corpus/tokenizer.json",
+        "benchmarks": "data/benchmarks",
+    },
 }
 
 

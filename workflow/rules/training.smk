@@ -1,20 +1,44 @@
 # Requires  data/embeddings/<table>.parquet.
 # Makes     results/training/<table>/autoencoder_<k>.safetensors (the best weights of a dense autoencoder d -> k -> d) and
-#           .parquet beside it (the log: losses, learning rate, held-out error by step).
-#           Outside `rule all` until the config asks for it: `training.autoencoder.codes`.
+#           .parquet beside it (the log: losses, learning rate, held-out error by step), and the figure of all logs,
+#           those of the embeddings of source `skipgram` among them (they are made with their tables).
 #
 # A model is trained in `training.processes` processes. Checkpoints lie in results/training/<table>/.<name>.unfinished, no
 # rule's output, so that Snakemake does not delete them: a job that was killed goes on from there. Settings that have been
 # changed meanwhile are refused by name; remove that folder then.
 
-TRAINING = config.get("training", {})
-TRAINING_PROCESSES = TRAINING.get("processes", 1)
-AUTOENCODER = TRAINING.get("autoencoder", {})
+from pipeline.training import settings as training_settings
+
+TRAINING_PROCESSES = config["training"]["processes"]
+AUTOENCODER = config["training"]["autoencoder"]
 AUTOENCODERS = expand(
     "results/training/{table}/autoencoder_{code}.safetensors",
     table=TABLES,
-    code=AUTOENCODER.get("codes", []),
+    code=AUTOENCODER["codes"],
 )
+
+# Runs that have a curve: the embedding's table stands for the log that is written beside it.
+SKIPGRAMS = [
+    name
+    for name, given in EMBEDDINGS.items()
+    if given["source"] == "skipgram"
+    and any(name in configuration.parts(table) for table in TABLES)
+]
+TRAINING_LOGS = [
+    *(path.replace(".safetensors", ".parquet") for path in AUTOENCODERS),
+    *(
+        EMBEDDINGS[name]
+        .get("options", {})
+        .get("log", f"results/training/{name}/skipgram.parquet")
+        for name in SKIPGRAMS
+    ),
+]
+TRAINING_FIGURES = ["results/figures/training_curves.png"] if TRAINING_LOGS else []
+
+try:
+    training_settings.from_json(AUTOENCODER["settings"])
+except UserError as error:
+    sys.exit(f"error: config: training.autoencoder.{error}")
 
 
 rule autoencoder:
@@ -36,7 +60,7 @@ rule autoencoder:
         mem_mb=lambda wildcards, attempt: 1000 * TRAINING_PROCESSES * attempt,
     params:
         options=lambda wildcards: as_json(
-            {"code": int(wildcards.code), **AUTOENCODER.get("options", {})}
+            {"code": int(wildcards.code), **AUTOENCODER["options"]}
         ),
         settings=lambda wildcards: as_json(AUTOENCODER["settings"]),
         stem=lambda wildcards, output: output.weights.removesuffix(".safetensors"),
@@ -50,3 +74,31 @@ rule autoencoder:
         " --module pipeline.training.autoencoder --inputs {input.embedding:q} --options {params.options:q}"
         " --settings {params.settings:q} --folder {params.folder:q} --output {params.stem:q}"
         " --device {params.device} 2>&1 | tee {log:q}"
+
+
+rule training_figure:
+    input:
+        code=code("pipeline.plots.training_curves"),
+        models=AUTOENCODERS,
+        tables=expand("data/embeddings/{name}.parquet", name=SKIPGRAMS),
+    output:
+        report(
+            "results/figures/training_curves.png",
+            caption="../report/training_curves.rst",
+            category="Figures",
+            labels={"figure": "training curves"},
+        ),
+    log:
+        "logs/training_figure.log",
+    benchmark:
+        "results/timing/training_figure.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        logs=TRAINING_LOGS,
+        target=lambda wildcards, output: output[0].removesuffix(".png"),
+    message:
+        "Figure: {output}"
+    shell:
+        "python -m pipeline.plots.training_curves --logs {params.logs:q} --output {params.target} 2>&1 | tee {log}"
