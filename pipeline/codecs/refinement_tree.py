@@ -29,6 +29,8 @@ class Cell(NamedTuple):
     rows: Array  # sorted
     mean: float
     deviation: float
+    low: float = -np.inf  # its ends
+    high: float = np.inf
 
 
 def fit(y: Array, bits: int) -> Tree:
@@ -47,18 +49,23 @@ def fit(y: Array, bits: int) -> Tree:
 def _cut(cell: Cell) -> tuple[float, tuple[Cell, Cell]]:
     y = cell.rows
     if len(y) < FEWEST or y[0] == y[-1]:
-        half = EVEN * cell.deviation
-        at = int(np.searchsorted(y, cell.mean))
-        return cell.mean, (
-            Cell(y[:at], cell.mean - half, cell.deviation / 2),
-            Cell(y[at:], cell.mean + half, cell.deviation / 2),
+        # A mean that was put there, not found, may lie outside: thresholds would no longer rise from left to right.
+        middle, half = min(max(cell.mean, cell.low), cell.high), EVEN * cell.deviation
+        at = int(np.searchsorted(y, middle))
+        return middle, (
+            Cell(y[:at], cell.mean - half, cell.deviation / 2, cell.low, middle),
+            Cell(y[at:], cell.mean + half, cell.deviation / 2, middle, cell.high),
         )
     sums, counts = np.cumsum(y), np.arange(1, len(y))
     # The error falls by the between-parts sum of squares. Equal values stay together: there is no place between them.
     falls = sums[:-1] ** 2 / counts + (sums[-1] - sums[:-1]) ** 2 / (len(y) - counts)
     at = 1 + int(np.argmax(np.where(y[1:] > y[:-1], falls, -np.inf)))
-    low, high = (Cell(part, float(part.mean()), float(part.std())) for part in (y[:at], y[at:]))
-    return float(y[at - 1] + y[at]) / 2, (low, high)
+    middle = float(y[at - 1] + y[at]) / 2
+    return middle, (_cell(y[:at], cell.low, middle), _cell(y[at:], middle, cell.high))
+
+
+def _cell(rows: Array, low: float, high: float) -> Cell:
+    return Cell(rows, float(rows.mean()), float(rows.std()), low, high)
 
 
 def rising(thresholds: Array, bits: int) -> Array:

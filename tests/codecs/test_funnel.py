@@ -43,7 +43,7 @@ def test_codecs_find_by_it_nearly_what_a_search_of_the_whole_codes_finds(name, m
     whole, short = (fitted.searcher(rule, codes)(x[:50], 10) for rule in fitted.searches)
     kept = np.mean([len(np.intersect1d(*pair)) for pair in zip(whole, short, strict=True)]) / 10
     assert kept > 0.97
-    prefix = fitted.prefix(256)
+    prefix = fitted.prefix(8 * (codes.nbytes // len(codes) // funnel.PART))
     alone = prefix.searcher("asymmetric", prefix.encode(x))(x[:50], 10)
     monkeypatch.setattr(funnel, "SHORTLIST", 1)  # then nothing but the prefix's own rows is left to rank
     short = fitted.searcher("funnel", codes)(x[:50], 10)

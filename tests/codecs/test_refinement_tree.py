@@ -69,3 +69,10 @@ def test_a_cell_of_few_rows_is_cut_as_an_even_density_is():
     np.testing.assert_allclose(tree.thresholds[0], y.mean())
     np.testing.assert_allclose(tree.means[:2], y.mean() + np.array([-1, 1]) * 3**0.5 / 2 * y.std())
     assert np.mean((others - leaves(tree, 4)[cells(tree, others, 4)]) ** 2) < 3 * (2 / 16) ** 2 / 12
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_thresholds_rise_where_cells_have_few_rows(seed):
+    """Means that are put where those of an even density are may lie outside their cells; thresholds may not."""
+    tree = refinement_tree.fit(np.random.default_rng(seed).standard_normal(1500), 8)
+    assert (np.diff(rising(tree.thresholds, 8)) >= 0).all()
