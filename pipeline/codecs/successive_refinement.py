@@ -63,6 +63,7 @@ class SuccessiveRefinement(StoredCodec):
 
     budget: int = 0
     family: ClassVar[str] = "matryoshka"
+    asymmetric_is_cosine: ClassVar[bool] = True
     _inverse: Array | None = field(default=None, repr=False)
 
     @property
