@@ -15,22 +15,22 @@ Shared: `mean` float32 [d]; `axes` int8 [d, k] and `reach` float32 [k], r of the
 that no fit row has bits for; `order` uint16 or uint32, `zero`, `first` and `rise` uint8 [k, planes] (see
 `bit_plane_order.Model`); `bytes` uint32 [1], the size, smaller than the name's where the data hold no more.
 
-Search: `asymmetric`, the cosine of the float query with the decoded row, block by block; `funnel`, the same of a
-quarter of the code for a shortlist, then of the whole.
+Search: `asymmetric` and `funnel` (see `nested`).
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from pipeline import stage
-from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import asymmetric, funnel, principal_axes
+from pipeline.codec import Array, Codec, Codes, check_vectors
+from pipeline.codecs import principal_axes
 from pipeline.codecs.bit_plane_coder import Decisions, decisions, limits, read, write
 from pipeline.codecs.bit_plane_order import KINDS, PLANES, Model, cut, learn
 from pipeline.codecs.layout import check_layout
+from pipeline.codecs.nested import Nested
 from pipeline.stage import UserError
 
 NAME = re.compile(r"bit_planes_([1-9][0-9]*)")
@@ -39,23 +39,15 @@ BLOCK = 4096
 
 
 @dataclass
-class BitPlanes(StoredCodec):
-    """At most `budget` bytes a vector."""
+class BitPlanes(Nested):
+    """At most budget / 8 bytes a vector."""
 
-    budget: int = 0
-    family: ClassVar[str] = "matryoshka"
-    asymmetric_is_cosine: ClassVar[bool] = True
-    _inverse: Array | None = field(default=None, repr=False)
+    array: ClassVar[str] = "bytes"
 
     @property
-    def searches(self) -> tuple[str, ...]:
-        """Long codes can be searched by a prefix first."""
-        return ("asymmetric", "funnel") if 8 * self.size >= funnel.FEWEST_BITS else ("asymmetric",)
-
-    @property
-    def ledger(self) -> dict[str, str]:
-        """The axes decode; the rest is what the codes are of."""
-        return {"axes": "decoder", "reach": "decoder"}
+    def bits(self) -> int:
+        """Bits of a vector: the budget, or fewer where the data hold no more."""
+        return 8 * self.size
 
     @property
     def size(self) -> int:
@@ -72,11 +64,11 @@ class BitPlanes(StoredCodec):
         reach = 2 ** (used * GOLDEN % 1) / (2.001 * (sizes.max() or 1))
         axes, stored = axes[:, used], (reach / lengths[used]).astype(np.float32)
         self.shared = {"mean": mean, "axes": axes, "reach": stored}
-        self._keep(learn(np.abs(self._numbers(x)), reach), self.budget)
+        self._keep(learn(np.abs(self._numbers(x)), reach), self.budget // 8)
         count, size = self._needed(x)
-        if size < self.budget:
+        if size < self.budget // 8:
             most = f"{size} byte{'s' if size > 1 else ''}"
-            stage.log.warning("%s: the vectors hold %s at most, not %d", self.name, most, self.budget)
+            stage.log.warning("%s: the vectors hold %s at most, not %d", self.name, most, self.budget // 8)
         model, kept = cut(self._model(), count)
         self.shared |= {"axes": np.ascontiguousarray(axes[:, kept]), "reach": stored[kept]}
         self._keep(model, size)
@@ -123,13 +115,11 @@ class BitPlanes(StoredCodec):
         blocks = range(0, len(x), BLOCK)
         return Codes({"bytes": np.concatenate([self._write(x[start : start + BLOCK], asked)[0] for start in blocks])})
 
-    def _checked(self, codes: Codes) -> Array:
+    def checked(self, codes: Codes) -> Array:
         return check_layout(codes, self.name, {"bytes": (np.uint8, (self.size,))})["bytes"]
 
     def decode(self, codes: Codes) -> Array:
-        packed = self._checked(codes)
-        if self._inverse is None:
-            self._inverse = principal_axes.inverse(self.shared["axes"], self.shared["reach"])
+        packed, backward = self.checked(codes), self.backward()
         rise, asked = self.shared["rise"].astype(np.float32) / 255, decisions(self._model())
         component = np.arange(len(rise))
         decoded = np.empty((len(codes), len(self.shared["mean"])), np.float32)
@@ -137,7 +127,7 @@ class BitPlanes(StoredCodec):
             known, planes, signs = read(packed[start : start + BLOCK], len(rise), asked)
             within = np.where(known == 1, rise[component, np.maximum(planes - 1, 0)], np.float32(0.5))
             y = np.where(known > 0, signs * (known + within), 0) * np.exp2(-planes.astype(np.float32))
-            decoded[start : start + BLOCK] = y.astype(np.float32) @ self._inverse
+            decoded[start : start + BLOCK] = y.astype(np.float32) @ backward
         return decoded + self.shared["mean"]
 
     def prefix(self, bits: int) -> "BitPlanes":
@@ -148,15 +138,7 @@ class BitPlanes(StoredCodec):
         if bits % 8 or not 1 <= bits // 8 <= self.size:
             raise UserError(f"{self.name}: {bits} bits are no prefix of {self.size} bytes")
         shared = {**self.shared, "bytes": np.array([bits // 8], np.uint32)}
-        return BitPlanes(f"bit_planes_{bits}", self.seed, shared, bits // 8)
-
-    def searcher(self, rule: str, codes: Codes) -> Search:
-        packed = self._checked(codes)
-        if rule == "asymmetric":
-            return asymmetric.cosine(codes, self.decode)
-        prefix = self.prefix(8 * (self.size // funnel.PART))
-        first = packed[:, : prefix.size]
-        return funnel.search(asymmetric.cosine(Codes({"bytes": first}), prefix.decode), codes, self.decode)
+        return BitPlanes(f"bit_planes_{bits}", self.seed, shared, bits)
 
 
 def build(name: str, seed: int) -> Codec:
@@ -165,4 +147,4 @@ def build(name: str, seed: int) -> Codec:
     if not found or int(found[1]) % 8 or int(found[1]) > 2**16:
         form = "bit_planes_<bits>, a multiple of 8 up to 65,536"
         raise UserError(f"representations: bit_planes has no codec {name!r}; its names are {form}")
-    return BitPlanes(name, seed, budget=int(found[1]) // 8)
+    return BitPlanes(name, seed, budget=int(found[1]))

@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, NotApplicableError, StoredCodec, check_vectors, dimensions
+from pipeline.codecs import principal_axes
 from pipeline.codecs.layout import check_layout
 from pipeline.stage import UserError
 
@@ -83,7 +84,7 @@ class PrincipalComponents(StoredCodec):
             raise NotApplicableError(f"{self.name} of {dimensions(x.shape[1])} leaves nothing out")
         mean = x.mean(axis=0, dtype=np.float64)
         centred = x - mean
-        axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, : self.kept]
+        axes = principal_axes.of(centred)[0][:, : self.kept]
         self.shared = {"mean": mean.astype(np.float32), "axes": axes.astype(np.float32)}
         return self
 

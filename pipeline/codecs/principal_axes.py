@@ -1,4 +1,4 @@
-"""Principal axes of centred rows as they are stored: int8, each with a scale of its own, and what undoes them.
+"""Principal axes of centred rows, as they are and as int8, each with a scale of its own, and what undoes them.
 
 Rounding them costs nothing: codes are made with the rounded axes, and the pseudo-inverse is theirs.
 """
@@ -10,12 +10,17 @@ from pipeline.codec import Array
 LEVELS = 127
 
 
-def stored(centred: Array) -> tuple[Array, Array]:
-    """Axes int8 [d, d], a column an axis, of falling variance, and the variances float64 [d]. Centred rows [n, d]."""
+def of(centred: Array) -> tuple[Array, Array]:
+    """Axes float64 [d, d], a column an axis, of falling variance, and the variances [d]. Centred rows [n, d]."""
     centred = centred.astype(np.float64)
     variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
-    axes = axes[:, ::-1]
-    return np.rint(axes / np.abs(axes).max(axis=0) * LEVELS).astype(np.int8), np.maximum(variances[::-1], 0)
+    return axes[:, ::-1], np.maximum(variances[::-1], 0)
+
+
+def stored(centred: Array) -> tuple[Array, Array]:
+    """The same, the axes as int8."""
+    axes, variances = of(centred)
+    return np.rint(axes / np.abs(axes).max(axis=0) * LEVELS).astype(np.int8), variances
 
 
 def inverse(axes: Array, reach: Array) -> Array:

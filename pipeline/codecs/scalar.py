@@ -94,6 +94,7 @@ class Packed(StoredCodec):
     width: int = 4
     family: ClassVar[str] = "scalar"
     searches: ClassVar[tuple[str, ...]] = ("asymmetric",)
+    asymmetric_is_cosine: ClassVar[bool] = True
 
     def fit(self, x: Array) -> Self:
         low, step = best_range(check_vectors(x)[:SAMPLE], 2**self.width - 1)

@@ -30,7 +30,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, NotApplicableError, Search, StoredCodec, check_vectors
-from pipeline.codecs import bits, condensation, dual, exhaustive, projection, ridge
+from pipeline.codecs import bits, condensation, dual, exhaustive, principal_axes, projection, ridge
 from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.neurons import sigma_delta as modulator
 from pipeline.stage import UserError
@@ -98,8 +98,8 @@ class SigmaDelta(StoredCodec):
             raise UserError(f"{self.name}: vectors as long as {largest:g} are too large for float32")
         self.shared["unit"] = np.array([largest or 1], np.float32)
         if self.frame == "smooth" and self.solved:
-            _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
-            self.shared |= {"basis": axes[:, ::-1].astype(np.float16), "gain": np.ones(dims, np.float32)}
+            axes, _ = principal_axes.of(centred)
+            self.shared |= {"basis": axes.astype(np.float16), "gain": np.ones(dims, np.float32)}
         if self.solved:
             free = self._free()
             self._solve(self._decoded(self.encode(x), free.astype(np.float32)), centred)

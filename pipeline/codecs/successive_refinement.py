@@ -12,20 +12,20 @@ error at most, and on word vectors nothing that recall shows.
 The axes are shared as int8, with one scale each (`principal_axes`). Components without a bit are not shared. A
 component has at most 8 bits; a budget beyond that ends there, with a warning.
 
-Search: `asymmetric`, the cosine of the float query with the decoded row, block by block; `funnel`, the same of a
-quarter of the code for a shortlist, then of the whole.
+Search: `asymmetric` and `funnel` (see `nested`).
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from pipeline import stage
-from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors, dimensions
-from pipeline.codecs import asymmetric, funnel, principal_axes, refinement_tree
+from pipeline.codec import Array, Codec, Codes, check_vectors, dimensions
+from pipeline.codecs import principal_axes, refinement_tree
 from pipeline.codecs.layout import check_layout, check_padding
+from pipeline.codecs.nested import Nested
 from pipeline.stage import UserError
 
 NAME = re.compile(r"successive_refinement_([1-9][0-9]*)")
@@ -54,27 +54,14 @@ def depths(order: Array) -> Array:
 
 
 @dataclass
-class SuccessiveRefinement(StoredCodec):
+class SuccessiveRefinement(Nested):
     """ceil(bits / 8) bytes a vector.
 
     Shared: `mean` float32 [d]; `axes` int8 [d, k] and `reach` float32 [k], r of the axes as stored; `order` uint16
     [bits], the component that each bit goes to; `thresholds` and `means` float16, the trees of the components in turn.
     """
 
-    budget: int = 0
-    family: ClassVar[str] = "matryoshka"
-    asymmetric_is_cosine: ClassVar[bool] = True
-    _inverse: Array | None = field(default=None, repr=False)
-
-    @property
-    def searches(self) -> tuple[str, ...]:
-        """Long codes can be searched by a prefix first."""
-        return ("asymmetric", "funnel") if self.bits >= funnel.FEWEST_BITS else ("asymmetric",)
-
-    @property
-    def ledger(self) -> dict[str, str]:
-        """The axes decode; the rest is what the codes are of."""
-        return {"axes": "decoder", "reach": "decoder"}
+    array: ClassVar[str] = "bits"
 
     def fit(self, x: Array) -> Self:
         mean = check_vectors(x).mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -112,15 +99,11 @@ class SuccessiveRefinement(StoredCodec):
             raise UserError(f"{self.name}: {bits} bits are no prefix of {self.bits}")
         order = self.shared["order"][:bits]
         now, before = np.bincount(order), self._widths()
-        kept = [slice(0, len(now))]
         thresholds = np.split(self.shared["thresholds"], np.cumsum(2**before - 1)[:-1])
         means = np.split(self.shared["means"], np.cumsum(2 ** (before + 1) - 2)[:-1])
         shared = {
-            **{
-                "mean": self.shared["mean"],
-                "axes": self.shared["axes"][:, kept[0]],
-                "reach": self.shared["reach"][kept[0]],
-            },
+            **{"mean": self.shared["mean"], "axes": self.shared["axes"][:, : len(now)]},
+            "reach": self.shared["reach"][: len(now)],
             "order": order,
             "thresholds": np.concatenate([one[: 2**b - 1] for one, b in zip(thresholds, now, strict=False)]),
             "means": np.concatenate([one[: 2 ** (b + 1) - 2] for one, b in zip(means, now, strict=False)]),
@@ -151,19 +134,14 @@ class SuccessiveRefinement(StoredCodec):
             packed[start : start + BLOCK] = np.packbits(unpacked[:, places], axis=1)
         return Codes({"bits": packed})
 
-    def _backward(self) -> Array:
-        if self._inverse is None:
-            self._inverse = principal_axes.inverse(self.shared["axes"], self.shared["reach"])
-        return self._inverse
-
-    def _packed(self, codes: Codes) -> Array:
+    def checked(self, codes: Codes) -> Array:
         packed = check_layout(codes, self.name, {"bits": (np.uint8, (-(-self.bits // 8),))})["bits"]
         check_padding(packed, self.bits, self.name)
         return packed
 
     def decode(self, codes: Codes) -> Array:
-        packed = self._packed(codes)
-        places, widths, backward = self._places(), self._widths(), self._backward()
+        packed = self.checked(codes)
+        places, widths, backward = self._places(), self._widths(), self.backward()
         means = self.shared["means"].astype(np.float32)
         leaves = np.cumsum(2 ** (widths + 1) - 2) - 2**widths  # where the means of a component's last depth begin
         decoded = np.empty((len(codes), backward.shape[1]), np.float32)
@@ -173,14 +151,6 @@ class SuccessiveRefinement(StoredCodec):
             unpacked[:, places] = np.unpackbits(some, axis=1)[:, : self.bits]
             decoded[start : start + BLOCK] = means[np.packbits(unpacked, axis=1) + leaves] @ backward
         return decoded + self.shared["mean"]
-
-    def searcher(self, rule: str, codes: Codes) -> Search:
-        packed = self._packed(codes)
-        if rule == "asymmetric":
-            return asymmetric.cosine(codes, self.decode)
-        prefix = self.prefix(8 * (self.bits // 8 // funnel.PART))
-        first = Codes({"bits": packed[:, : prefix.bits // 8]})
-        return funnel.search(asymmetric.cosine(first, prefix.decode), codes, self.decode)
 
 
 def build(name: str, seed: int) -> Codec:

@@ -60,6 +60,7 @@ class Ternary(StoredCodec):
 
     family: ClassVar[str] = "ternary"
     searches: ClassVar[tuple[str, ...]] = ("asymmetric",)
+    asymmetric_is_cosine: ClassVar[bool] = True
 
     def fit(self, x: Array) -> Self:
         mean = check_vectors(x).mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -38,11 +38,13 @@ QUESTIONS = 1000
 
 
 class How(NamedTuple):
-    dims: int = 100
-    window: int = 5
-    negative: int = 5
-    sample: float = 1e-3
-    length: int = 64
+    """The options; who trains chooses (pipeline/embeddings/skipgram.py)."""
+
+    dims: int
+    window: int
+    negative: int
+    sample: float
+    length: int
     shared: int = 256
 
 
@@ -135,10 +137,10 @@ def analogy(words: Mapping[str, int], table: Mapping[str, list[str]]) -> Callabl
 
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
     """Raises UserError for unknown options, and for inputs that are not as the module's docstring says."""
-    check_keys("options", options, How._fields)
-    how = How(**options)
     if len(inputs) < 3:
         raise UserError(f"skip-gram takes counts, training and validation shards, not {len(inputs)} files")
+    check_keys("options", options, ["shared"], [name for name in How._fields if name != "shared"])
+    how = How(**options)
     counted = read_parquet(inputs[0], ["word", "count"])
     words = {word: row for row, word in enumerate(counted.column("word").to_pylist())}
     drawn_from = corpus(counted.column("count").to_numpy().astype(np.float64), how.sample)

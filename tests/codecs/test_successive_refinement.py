@@ -159,24 +159,7 @@ def test_components_without_bits_are_not_shared():
     assert used < 17
 
 
-def test_asymmetric_search_ranks_as_decoded_rows_do():
-    codec = fitted(96)
-    codes = codec.encode(TEST)
-    decoded = codec.decode(codes)
-    scores = TEST[:20] @ (decoded / np.linalg.norm(decoded, axis=1, keepdims=True)).T
-    np.testing.assert_array_equal(codec.searcher("asymmetric", codes)(TEST[:20], 5), np.argsort(-scores, axis=1)[:, :5])
-
-
 # --- bad input ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "x", [np.zeros((10, 3)), np.ones((10, 3)), np.array([[1.0, 2, 3]])], ids=["zero", "same", "one"]
-)
-def test_rows_that_are_all_alike_come_back(x):
-    x = x.astype(np.float32)
-    codec = fitted(16, x)
-    np.testing.assert_allclose(codec.decode(codec.encode(x)), x, atol=1e-6)
 
 
 def test_one_dimension_and_fewer_rows_than_dimensions():

@@ -263,9 +263,9 @@ def test_faiss_s_own_scan_and_its_shortcut_agree(table):
     truth = find_truth(unit, 0, 30)
     codec = build("faiss_peers", "faiss:SQ4", 0).fit(unit[truth.split.fit])
     codes = codec.encode(unit)
-    short = list(measure._rule_measurements(codec, "native", codes, unit, truth))
+    short = list(measure._rule_measurements(codec, "native", codes, unit, truth, codec.decode(codes)))
     plain = SimpleNamespace(searcher=codec.searcher)  # does not say that it is Euclidean
-    whole = list(measure._rule_measurements(plain, "native", codes, unit, truth))
+    whole = list(measure._rule_measurements(plain, "native", codes, unit, truth, None))
     assert [one.estimate for one in short[:3]] == [one.estimate for one in whole[:3]]
     assert short[0].estimate.value < 1
 
@@ -283,10 +283,10 @@ def test_an_asymmetric_search_and_its_shortcut_agree(table):
         return lambda queries, k: calls.append(len(queries)) or search(queries, k)
 
     plain = SimpleNamespace(searcher=searcher)  # does not say that it is the cosine
-    whole = list(measure._rule_measurements(plain, "asymmetric", codes, unit, truth))
+    whole = list(measure._rule_measurements(plain, "asymmetric", codes, unit, truth, None))
     ranked = len(calls)
-    quick = SimpleNamespace(searcher=searcher, decode=codec.decode, asymmetric_is_cosine=codec.asymmetric_is_cosine)
-    short = list(measure._rule_measurements(quick, "asymmetric", codes, unit, truth))
+    quick = SimpleNamespace(searcher=searcher, asymmetric_is_cosine=codec.asymmetric_is_cosine)
+    short = list(measure._rule_measurements(quick, "asymmetric", codes, unit, truth, codec.decode(codes)))
     assert [one.estimate for one in short[:3]] == [one.estimate for one in whole[:3]]
     assert short[0].estimate.value < 1
     assert 0 < len(calls) - ranked < ranked  # its speed is that of its own search still

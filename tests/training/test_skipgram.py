@@ -43,7 +43,7 @@ def test_the_loss_is_that_of_skip_gram_with_negative_sampling():
     torch.nn.init.normal_(model.v)
     tokens = torch.tensor([[0, 1, 2, 4, 3, 0]])
     drawn = corpus(np.array([4.0, 3, 2, 1]), 1e9)
-    how = How(dims=3, window=1, negative=5, shared=200_000)
+    how = How(dims=3, window=1, negative=5, sample=1e-3, length=64, shared=200_000)
     with torch.no_grad():
         found = skipgram.parts(model, tokens, drawn, how, torch.Generator().manual_seed(0), 1, slice(None))
     u, v = model.u.detach().numpy(), model.v.detach().numpy()
@@ -63,7 +63,9 @@ def test_halves_of_a_batch_draw_what_the_whole_draws():
 
     def total(mine):
         generator = torch.Generator().manual_seed(5)
-        found = skipgram.parts(model, tokens[mine], drawn, How(dims=4), generator, 6, mine)
+        found = skipgram.parts(
+            model, tokens[mine], drawn, How(dims=4, window=5, negative=5, sample=1e-3, length=64), generator, 6, mine
+        )
         return torch.stack(list(found.values()))
 
     with torch.no_grad():
@@ -86,3 +88,5 @@ def test_too_few_inputs_and_unknown_options():
         skipgram.task(["counts.parquet"], {})
     with pytest.raises(UserError, match="unknown key 'dim'"):
         skipgram.task(["a", "b", "c"], {"dim": 3})
+    with pytest.raises(UserError, match="key 'dims' is missing"):
+        skipgram.task(["a", "b", "c"], {})

@@ -1,0 +1,63 @@
+"""What codes of principal components have in common of which every prefix is a code: how they are searched and decoded.
+
+Search: `asymmetric`, the cosine of the float query with the decoded row, block by block; `funnel`, the same of a
+quarter of the code for a shortlist, then of the whole.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from pipeline.codec import Array, Codes, Search, StoredCodec
+from pipeline.codecs import asymmetric, funnel, principal_axes
+
+
+@dataclass
+class Nested(StoredCodec):
+    """Codes are one array `array`, uint8 [n, ceil(bits / 8)]. `axes` and `reach` are shared (see `principal_axes`)."""
+
+    budget: int = 0  # bits that were asked for
+    array: ClassVar[str]
+    family: ClassVar[str] = "matryoshka"
+    asymmetric_is_cosine: ClassVar[bool] = True
+    _inverse: Array | None = field(default=None, repr=False)
+
+    @property
+    def bits(self) -> int:
+        """Bits of a vector: the budget, or fewer where the data hold no more."""
+        raise NotImplementedError
+
+    def prefix(self, bits: int) -> Self:
+        """The codec of the first `bits` bits. Raises UserError for a size that is no prefix."""
+        raise NotImplementedError
+
+    def decode(self, codes: Codes) -> Array:
+        """Rows, float32 [n, d]. Raises UserError for codes of another codec."""
+        raise NotImplementedError
+
+    def checked(self, codes: Codes) -> Array:
+        """The codes' array. Raises UserError for codes of another codec."""
+        raise NotImplementedError
+
+    @property
+    def searches(self) -> tuple[str, ...]:
+        """Long codes can be searched by a prefix first."""
+        return ("asymmetric", "funnel") if self.bits >= funnel.FEWEST_BITS else ("asymmetric",)
+
+    @property
+    def ledger(self) -> dict[str, str]:
+        """The axes decode; the rest is what the codes are of."""
+        return {"axes": "decoder", "reach": "decoder"}
+
+    def backward(self) -> Array:
+        """From components to rows, float32 [k, d]."""
+        if self._inverse is None:
+            self._inverse = principal_axes.inverse(self.shared["axes"], self.shared["reach"])
+        return self._inverse
+
+    def searcher(self, rule: str, codes: Codes) -> Search:
+        packed = self.checked(codes)
+        if rule == "asymmetric":
+            return asymmetric.cosine(codes, self.decode)
+        prefix = self.prefix(8 * (self.bits // 8 // funnel.PART))
+        first = Codes({self.array: packed[:, : prefix.bits // 8]})
+        return funnel.search(asymmetric.cosine(first, prefix.decode), codes, self.decode)
