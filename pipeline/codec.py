@@ -150,6 +150,10 @@ class Comparable(Protocol):
         ...
 
 
+FitTogether = Callable[[Sequence[str], int, Array, Mapping[str, Any]], dict[str, Codec]]
+"""(names, seed, fit rows x float32 [n, d], options) -> fitted codecs by name"""
+
+
 @dataclass
 class StoredCodec:
     """What codecs have in common: a name, a seed and the arrays that fitting leaves in `shared`."""
@@ -207,6 +211,18 @@ def build(module: str, name: str, seed: int) -> Codec:
 
     Raises UserError for a module or name that there is not.
     """
+    return _imported(module).build(name, seed)
+
+
+def together(module: str) -> FitTogether | None:
+    """How the module fits all codecs of a seed at once, if it does: `fit_together` of `pipeline/codecs/<module>.py`.
+
+    Raises UserError for a module that there is not.
+    """
+    return getattr(_imported(module), "fit_together", None)
+
+
+def _imported(module: str) -> Any:
     if not module.isidentifier():
         raise UserError(f"representations: {module!r} is no name of a codec module")
     try:
@@ -217,7 +233,7 @@ def build(module: str, name: str, seed: int) -> Codec:
         raise UserError(f"representations: there is no codec module {module!r} (pipeline/codecs/{module}.py)") from None
     if not hasattr(found, "build"):
         raise UserError(f"representations: pipeline/codecs/{module}.py holds no codecs")
-    return found.build(name, seed)
+    return found
 
 
 # --- on disk -------------------------------------------------------------------------------------------------------
@@ -281,6 +297,13 @@ def write_codes(path: str | Path, words: Sequence[str], codes: Codes, facts: Map
     Strings are bytes of any size; where a group of vectors shares one, it stands in the row of the first of them. The
     schema has a checksum of all of it: a flipped byte of a code is a code too, and Parquet would not tell.
     """
+    table = codes_table(words, codes, facts)
+    facts = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    write_parquet(path, table, {"sha256": _codes_checksum(facts, words, codes)})
+
+
+def codes_table(words: Sequence[str], codes: Codes, facts: Mapping[str, str]) -> pa.Table:
+    """The columns that `write_codes` writes, with `facts` and the codes' layout in the schema metadata."""
     columns: dict[str, pa.Array] = {"word": pa.array(words, pa.string())}
     layout: dict[str, list[Any]] = {}
     for name, array in codes.arrays.items():
@@ -293,8 +316,7 @@ def write_codes(path: str | Path, words: Sequence[str], codes: Codes, facts: Map
         values = pa.py_buffer(np.ascontiguousarray(array))
         columns[name] = pa.Array.from_buffers(pa.binary(width), len(array), [None, values])
         layout[name] = [array.dtype.str, list(array.shape[1:])]
-    facts = {**facts, "layout": json.dumps(layout)}
-    write_parquet(path, pa.table(columns), {**facts, "sha256": _codes_checksum(facts, words, codes)})
+    return pa.table(columns, metadata={**facts, "layout": json.dumps(layout)})
 
 
 def _codes_checksum(facts: Mapping[str, str], words: Sequence[str], codes: Codes) -> str:

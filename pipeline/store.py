@@ -102,27 +102,43 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def _stands_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one of that name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def locked(path: str | Path, what: str) -> Iterator[None]:
     """Hold the kernel's lock on the file `path` (made if need be) while the block runs; wait for whoever holds it.
 
     A killed workflow can leave a job behind that goes on working. The kernel drops the lock with the process that holds
     it, however that ends. While there is something to wait for, `what` is named with the process, whose number the file
-    holds. Raises OSError.
+    holds. The file vanishes with the block, unless it is killed. Raises OSError.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="ascii", errors="replace") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read(20).strip() or "unknown"
-            log.warning("%s: another process is at work (%s); waiting until it ends", what, holder)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+    path = Path(path)
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+", encoding="ascii", errors="replace") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read(20).strip() or "unknown"
+                log.warning("%s: another process is at work (%s); waiting until it ends", what, holder)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _stands_at(path, file.fileno()):
+                continue  # whoever held it has removed it, and another one's lock may be there by now
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # before the lock is dropped
+            return
 
 
 def write_json(target: str | Path, value: Any) -> None:
@@ -180,8 +196,9 @@ def versions(*distributions: str) -> dict[str, str]:
 def open_parquet(path: str | Path, columns: Iterable[str] = ()) -> pq.ParquetFile:
     """Open a Parquet file. Raises UserError, naming the file, if it is missing, broken or lacks one of `columns`."""
     try:
-        # pre_buffer: true, it keeps the bytes of all row groups that it has read
-        file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        # pre_buffer: true, it keeps the bytes of all row groups that it has read. buffer_size: 0, it reads all of a row
+        # group's column, however few rows are asked for.
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:  # the last: a flipped byte in a column's name

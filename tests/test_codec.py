@@ -32,6 +32,7 @@ CODECS = [  # those of sentence-transformers are saved in their own test: import
     ("autoencoder", "autoencoder_5"),
     *(("scalar", name) for name in ("int8", "int5", "int4")),
     *(("successive_refinement", "successive_refinement_37"), ("bit_planes", "bit_planes_40")),
+    *(("matryoshka", f"matryoshka_64{kind}") for kind in ("", "_planes_float", "_ternary")),
     *(("ternary", name) for name in ("ternary", "ternary_entropy")),
     *(("linear_decoder", f"sign_ridge{weights}") for weights in ("", "_int8", "_ternary")),
     *(("sigma_delta", f"sigma_delta_{name}") for name in ("r2_64", "r1_64_dual", "r3_40_sparse", "r1_40_smooth")),

@@ -3,6 +3,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -120,6 +122,30 @@ def test_what_is_not_json_is_refused_by_name(tmp_path, content):
         store.read_json(path)
     with pytest.raises(UserError, match="no such file"):
         store.read_json(tmp_path / "none")
+
+
+def test_a_lock_is_one_holders_and_vanishes_with_the_last(tmp_path):
+    """Whoever waited for a file that its holder removed does not go on beside the holder of the next one."""
+    path, inside, most = tmp_path / "new" / ".lock", [], []
+
+    def work():
+        for _ in range(40):
+            with store.locked(path, "it"):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.0001)
+                inside.pop()
+
+    workers = [threading.Thread(target=work) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert most == [1] * 240
+    assert not list(path.parent.iterdir())
+    with pytest.raises(ZeroDivisionError), store.locked(path, "it"):
+        half(tmp_path / "file")
+    assert not path.exists()
 
 
 # --- where things come from ---

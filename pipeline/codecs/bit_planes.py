@@ -30,12 +30,11 @@ from pipeline.codecs import principal_axes
 from pipeline.codecs.bit_plane_coder import Decisions, decisions, limits, read, write
 from pipeline.codecs.bit_plane_order import KINDS, PLANES, Model, cut, learn
 from pipeline.codecs.layout import check_layout
-from pipeline.codecs.nested import Nested
+from pipeline.codecs.nested import BLOCK, Nested
 from pipeline.stage import UserError
 
 NAME = re.compile(r"bit_planes_([1-9][0-9]*)")
 GOLDEN = (5**0.5 - 1) / 2
-BLOCK = 4096
 
 
 @dataclass
@@ -43,6 +42,7 @@ class BitPlanes(Nested):
     """At most budget / 8 bytes a vector."""
 
     array: ClassVar[str] = "bytes"
+    emphasis: ClassVar[float] = 0.0  # an error is weighed by its component's variance to this power
 
     @property
     def bits(self) -> int:
@@ -61,10 +61,11 @@ class BitPlanes(Nested):
         lengths = np.linalg.norm(axes.astype(np.float64), axis=0)
         sizes = np.abs(centred.astype(np.float64) @ axes) / lengths
         used = np.flatnonzero(sizes.any(axis=0)) if sizes.any() else np.zeros(1, np.int64)
-        reach = 2 ** (used * GOLDEN % 1) / (2.001 * (sizes.max() or 1))
+        weight = self._weight(sizes[:, used])
+        reach = weight * 2 ** (used * GOLDEN % 1) / (2.001 * ((sizes[:, used] * weight).max() or 1))
         axes, stored = axes[:, used], (reach / lengths[used]).astype(np.float32)
         self.shared = {"mean": mean, "axes": axes, "reach": stored}
-        self._keep(learn(np.abs(self._numbers(x)), reach), self.budget // 8)
+        self._keep(learn(np.abs(self._numbers(x)), reach / weight), self.budget // 8)
         count, size = self._needed(x)
         if size < self.budget // 8:
             most = f"{size} byte{'s' if size > 1 else ''}"
@@ -73,6 +74,11 @@ class BitPlanes(Nested):
         self.shared |= {"axes": np.ascontiguousarray(axes[:, kept]), "reach": stored[kept]}
         self._keep(model, size)
         return self
+
+    def _weight(self, sizes: Array) -> Array:
+        """What a component's error counts, in the order of decisions, as if it were so many times as long."""
+        spread = np.sqrt(np.mean(sizes * sizes, axis=0))
+        return (spread / (spread.max() or 1)) ** self.emphasis
 
     def _keep(self, model: Model, size: int) -> None:
         self.shared |= model._asdict()
@@ -118,17 +124,12 @@ class BitPlanes(Nested):
     def checked(self, codes: Codes) -> Array:
         return check_layout(codes, self.name, {"bytes": (np.uint8, (self.size,))})["bytes"]
 
-    def decode(self, codes: Codes) -> Array:
-        packed, backward = self.checked(codes), self.backward()
-        rise, asked = self.shared["rise"].astype(np.float32) / 255, decisions(self._model())
-        component = np.arange(len(rise))
-        decoded = np.empty((len(codes), len(self.shared["mean"])), np.float32)
-        for start in range(0, len(codes), BLOCK):
-            known, planes, signs = read(packed[start : start + BLOCK], len(rise), asked)
-            within = np.where(known == 1, rise[component, np.maximum(planes - 1, 0)], np.float32(0.5))
-            y = np.where(known > 0, signs * (known + within), 0) * np.exp2(-planes.astype(np.float32))
-            decoded[start : start + BLOCK] = y.astype(np.float32) @ backward
-        return decoded + self.shared["mean"]
+    def values(self, packed: Array) -> Array:
+        rise = self.shared["rise"].astype(np.float32) / 255
+        known, planes, signs = read(packed, len(rise), decisions(self._model()))
+        within = np.where(known == 1, rise[np.arange(len(rise)), np.maximum(planes - 1, 0)], np.float32(0.5))
+        y = np.where(known > 0, signs * (known + within), 0) * np.exp2(-planes.astype(np.float32))
+        return y.astype(np.float32)
 
     def prefix(self, bits: int) -> "BitPlanes":
         """The codec of the first `bits` bits: its codes are the first bits / 8 bytes of this one's.

@@ -9,7 +9,7 @@ representation that a table of this shape cannot have is left out; the manifest 
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ from pipeline.store import (
     versions,
 )
 
+LIBRARIES = ("numpy", "faiss-cpu", "faiss-gpu", "sentence-transformers", "constriction", "zstandard", "torch")
+
+Fit = Callable[[str, int], Codec]
+"""(name, seed) -> the fitted codec"""
+
 
 def fit_one(module: str, name: str, seed: int, table: EmbeddingTable, unit: Array) -> Codec:
     """One codec, fitted on the fit rows of the seed's split."""
@@ -37,21 +42,49 @@ def fit_one(module: str, name: str, seed: int, table: EmbeddingTable, unit: Arra
     return codec.fit(codecs.input_of(codec, table.vectors, unit)[split(len(unit), seed).fit])
 
 
-def fit_module(
-    table: EmbeddingTable, module: str, names: Sequence[str], seeds: Sequence[int], output: str | Path
-) -> None:
-    """Fit, encode and write all of a module's representations.
+def fitting(
+    table: EmbeddingTable, unit: Array, module: str, names: Sequence[str], options: Mapping[str, Any] | None
+) -> Fit:
+    """How a module's codecs are fitted: one by one, or all of a seed at once where it says how (`fit_together`).
 
-    Raises UserError for a name that there is not, or one that is given twice.
+    Raises UserError for options that the module does not take.
+    """
+    together = codecs.together(module)
+    if together is None:
+        if options is not None:
+            raise UserError(f"--options: pipeline/codecs/{module}.py takes none")
+        return lambda name, seed: fit_one(module, name, seed, table, unit)
+    fitted: dict[int, dict[str, Codec]] = {}
+
+    def fit(name: str, seed: int) -> Codec:
+        if seed not in fitted:
+            fitted[seed] = together(names, seed, unit[split(len(unit), seed).fit], options or {})
+        return fitted[seed][name]
+
+    return fit
+
+
+def fit_module(
+    table: EmbeddingTable,
+    module: str,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    output: str | Path,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Fit, encode and write all of a module's representations; `options` are its own (training.matryoshka).
+
+    Raises UserError for a name that there is not, or one that is given twice, and for unusable options.
     """
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"representations: {module}: {twice[0]!r} is given twice")
     unit = unit_rows(table.vectors)
     for name in names:
         codecs.build(module, name, seeds[0])  # a mistyped name fails before anything is fitted
+    fit = fitting(table, unit, module, names, options)
     provenance = {
         "embedding_digest": array_digest(table.vectors),
-        "versions": versions("numpy", "faiss-cpu", "faiss-gpu", "sentence-transformers", "constriction", "zstandard"),
+        "versions": versions(*LIBRARIES),
     }
     files: dict[str, dict[int, str]] = {}
     skipped: dict[str, str] = {}
@@ -60,7 +93,7 @@ def fit_module(
     with threadpool_limits(1), atomic_directory(output) as directory:
         for name in stage.progress(names, f"fit {module}", unit="codec"):
             try:
-                files[name] = _write(table, unit, module, name, seeds, directory, provenance)
+                files[name] = _write(fit, table, unit, module, name, seeds, directory, provenance)
             except NotApplicableError as reason:
                 stage.log.warning("%s left out: %s", name, reason)
                 skipped[name] = str(reason)
@@ -68,6 +101,7 @@ def fit_module(
 
 
 def _write(
+    fit: Fit,
     table: EmbeddingTable,
     unit: Array,
     module: str,
@@ -79,7 +113,7 @@ def _write(
     """Fit and save one representation for every seed, and the first seed's codes. Returns seed -> file name."""
     files: dict[int, str] = {}
     for seed in seeds:
-        codec = fit_one(module, name, seed, table, unit)
+        codec = fit(name, seed)
         file = f"{name}/seed-{seed}.safetensors" if codec.learns else f"{name}/codec.safetensors"
         codecs.save(codec, module, directory / file, {"seed": seed, **provenance})
         if not files:
@@ -98,12 +132,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--module", required=True, help="a file of pipeline/codecs, without .py")
     parser.add_argument("--representations", nargs="+", required=True, help="names that the module builds")
     parser.add_argument("--seeds", nargs="+", type=int, required=True, help="one split and one fit a seed")
+    parser.add_argument("--options", help="the module's own, as JSON: training.<module> of the configuration")
     parser.add_argument("--output", type=Path, required=True, help="directory to make")
     args = parser.parse_args(argv)
     check_seeds(args.seeds)
     table = read_embedding(args.embedding)
     check_rows(len(table.words), str(args.embedding))
-    fit_module(table, args.module, args.representations, args.seeds, args.output)
+    options = None if args.options is None else stage.options(args.options)
+    fit_module(table, args.module, args.representations, args.seeds, args.output, options)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,12 @@ quarter of the code for a shortlist, then of the whole.
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
+import numpy as np
+
 from pipeline.codec import Array, Codes, Search, StoredCodec
 from pipeline.codecs import asymmetric, funnel, principal_axes
+
+BLOCK = 4096  # rows at a time: what they are unpacked to takes many times their memory
 
 
 @dataclass
@@ -30,9 +34,25 @@ class Nested(StoredCodec):
         """The codec of the first `bits` bits. Raises UserError for a size that is no prefix."""
         raise NotImplementedError
 
+    def encode(self, x: Array) -> Codes:
+        """The codes of rows x, float32 [n, d]. Raises UserError for rows of another shape or kind."""
+        raise NotImplementedError
+
+    def values(self, packed: Array) -> Array:
+        """What some rows of codes say of the components, float32 [n, k]."""
+        raise NotImplementedError
+
+    def rows(self, values: Array) -> Array:
+        """Rows, float32 [n, d], from what is known of their components, float32 [n, k]."""
+        return values @ self.backward() + self.shared["mean"]
+
     def decode(self, codes: Codes) -> Array:
         """Rows, float32 [n, d]. Raises UserError for codes of another codec."""
-        raise NotImplementedError
+        packed = self.checked(codes)
+        decoded = np.empty((len(codes), len(self.shared["mean"])), np.float32)
+        for start in range(0, len(codes), BLOCK):
+            decoded[start : start + BLOCK] = self.rows(self.values(packed[start : start + BLOCK]))
+        return decoded
 
     def checked(self, codes: Codes) -> Array:
         """The codes' array. Raises UserError for codes of another codec."""

@@ -13,14 +13,24 @@ LEVELS = 127
 def of(centred: Array) -> tuple[Array, Array]:
     """Axes float64 [d, d], a column an axis, of falling variance, and the variances [d]. Centred rows [n, d]."""
     centred = centred.astype(np.float64)
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    return of_covariance(centred.T @ centred / len(centred))
+
+
+def of_covariance(covariance: Array) -> tuple[Array, Array]:
+    """The same, from the covariance float64 [d, d]."""
+    variances, axes = np.linalg.eigh(covariance)
     return axes[:, ::-1], np.maximum(variances[::-1], 0)
 
 
+def rounded(axes: Array) -> Array:
+    """Axes as int8 [d, d], the largest value of each LEVELS."""
+    return np.rint(axes / np.abs(axes).max(axis=0) * LEVELS).astype(np.int8)
+
+
 def stored(centred: Array) -> tuple[Array, Array]:
-    """The same, the axes as int8."""
+    """Axes and variances of centred rows [n, d], the axes as int8."""
     axes, variances = of(centred)
-    return np.rint(axes / np.abs(axes).max(axis=0) * LEVELS).astype(np.int8), variances
+    return rounded(axes), variances
 
 
 def inverse(axes: Array, reach: Array) -> Array:

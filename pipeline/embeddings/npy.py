@@ -64,13 +64,14 @@ def blocks(path: str, words: list[str] | None) -> Iterator[Block]:
     Raises UserError, naming the file, for what is no such array and another number of words, and, naming the row,
     behind those before it, for unusable values.
     """
-    vectors = mapped(path)
-    if words is not None and len(words) != len(vectors):
-        raise UserError(f"{path}: {len(vectors)} rows, but {len(words)} words for them")
-    for start in progress(range(0, len(vectors), BLOCK_ROWS), Path(path).name, unit=" blocks"):
-        numbers = range(start, min(start + BLOCK_ROWS, len(vectors)))
+    rows = len(mapped(path))
+    if words is not None and len(words) != rows:
+        raise UserError(f"{path}: {rows} rows, but {len(words)} words for them")
+    for start in progress(range(0, rows, BLOCK_ROWS), Path(path).name, unit=" blocks"):
+        numbers = range(start, min(start + BLOCK_ROWS, rows))
         with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are named
-            values = vectors[start : numbers.stop].astype(np.float32)
+            # Mapped anew: pages that were read count as memory of this process until they are unmapped.
+            values = mapped(path)[start : numbers.stop].astype(np.float32)
         names = list(map(str, numbers)) if words is None else words[start : numbers.stop]
         yield from usable(Block(names, values, path, numbers))
 

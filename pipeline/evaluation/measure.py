@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from pipeline import stage
+from pipeline import stage, word_analogy, word_similarity
 from pipeline.codec import Array, Codec, Codes, Comparable, Search, Searchable, input_of
 from pipeline.codecs import exhaustive
-from pipeline.evaluation import analogy, fidelity, ledger, retrieval, similarity, speed
+from pipeline.evaluation import fidelity, ledger, retrieval, speed
 from pipeline.evaluation.statistics import NOTHING, Estimate, mean, ratio, spearman
 from pipeline.evaluation.word_rows import word_rows
 from pipeline.manifest import read_manifest
@@ -78,8 +78,8 @@ class Truth:
 class WordTasks:
     """The benchmark sets as far as the table covers them."""
 
-    pairs: Mapping[str, similarity.Pairs]
-    questions: analogy.Questions
+    pairs: Mapping[str, word_similarity.Pairs]
+    questions: word_analogy.Questions
 
     def rows(self) -> Array:
         """All rows that some task uses, sorted."""
@@ -116,10 +116,10 @@ def read_tasks(benchmarks: Path, table: EmbeddingTable, name: str) -> WordTasks:
     """
     rows = word_rows(table)
     pairs = {
-        path.stem: similarity.covered(read_parquet(path, ["word1", "word2", "score"]), rows)
+        path.stem: word_similarity.covered(read_parquet(path, ["word1", "word2", "score"]), rows)
         for path in sorted((benchmarks / "similarity").glob("*.parquet"))
     }
-    questions = analogy.covered(read_parquet(benchmarks / "analogy.parquet", ["kind", *"abcd"]), rows)
+    questions = word_analogy.covered(read_parquet(benchmarks / "analogy.parquet", ["kind", *"abcd"]), rows)
     for task, found in pairs.items():
         if len(found.scores) < 2:
             few, all_ = len(found.scores), found.total
@@ -143,7 +143,10 @@ def word_measurements(compare: Compare, tasks: WordTasks) -> Iterator[Measuremen
     right = {}
     if len(questions.answers):
         similarities = compare(questions.asked, None)
-        right = {"": analogy.add(similarities, questions), "_3cosmul": analogy.multiply(similarities, questions)}
+        right = {
+            "": word_analogy.add(similarities, questions),
+            "_3cosmul": word_analogy.multiply(similarities, questions),
+        }
     for kind, chosen, total in zip(
         ("semantic", "syntactic"), (questions.semantic, ~questions.semantic), questions.totals, strict=True
     ):

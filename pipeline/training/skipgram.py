@@ -12,29 +12,35 @@ the windows; and all words of a batch share `shared` negatives, each pair's k be
 the same expectation as k of its own, and a matrix product again. What is lost: pairs across the ends of blocks.
 
 Input: counts.parquet (`word`, `count`), train.parquet and validation.parquet (`tokens`: numbers of words, each sentence
-closed by the number behind the last), and any sets of `word1, word2, score` or of `a, b, c, d`, which are monitored and
-choose nothing. Options: `dims`, `window`, `negative`, `sample` (t), `length`, `shared`. Parts of the loss, sums over
-the pairs of a word: `positive`, `negative`. Held out: `loss` (their sum), `similarity_<set>` (Spearman), `analogy`
-(3CosAdd, on about 1,000 of the questions).
+closed by the number behind the last), and any sets of `word1, word2, score` or of `kind, a, b, c, d`, which are
+monitored and choose nothing. Options: `dims`, `window`, `negative`, `sample` (t), `length`, `shared`. Parts of the
+loss, sums over the pairs of a word: `positive`, `negative`. Held out: `loss` (their sum), `similarity_<set>`
+(Spearman), `analogy` (3CosAdd, on about 1,000 of the questions).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from scipy.stats import spearmanr
 from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize, softplus
 
+from pipeline import word_analogy, word_similarity
 from pipeline.stage import UserError, check_keys
-from pipeline.store import read_parquet
+from pipeline.store import open_parquet, read_parquet
 from pipeline.training.shards import Tokens
 from pipeline.training.task import Array, Context, Task
 
 HELD_OUT_BLOCKS = 512
 QUESTIONS = 1000
+
+Monitor = Callable[[Array], float]
+"""A number of unit vectors float32 [n, d]."""
 
 
 class How(NamedTuple):
@@ -107,32 +113,22 @@ def parts(
     return {"positive": positive / tokens.numel(), "negative": (softplus(against).sum(1) @ weight) / tokens.numel()}
 
 
-def spearman(words: Mapping[str, int], table: Mapping[str, list[Any]]) -> Callable[[Tensor], float]:
+def similarity(words: Mapping[str, int], table: pa.Table) -> Monitor:
     """Of unit vectors [n, d], the rank correlation of cosines with scores, over pairs of known words; NaN for none."""
-    rows = zip(table["word1"], table["word2"], table["score"], strict=True)
-    known = [(words[a], words[b], score) for a, b, score in rows if a in words and b in words]
-    if len(known) < 2:
+    pairs = word_similarity.covered(table, words)
+    if len(pairs.scores) < 2:
         return lambda unit: float("nan")
-    first, second = (torch.tensor([row[side] for row in known]) for side in (0, 1))
-    scores = [row[2] for row in known]
-    return lambda unit: float(spearmanr((unit[first] * unit[second]).sum(1).numpy(), scores)[0])
+    return lambda unit: float(spearmanr((unit[pairs.first] * unit[pairs.second]).sum(1), pairs.scores)[0])
 
 
-def analogy(words: Mapping[str, int], table: Mapping[str, list[str]]) -> Callable[[Tensor], float]:
+def analogy(words: Mapping[str, int], table: pa.Table) -> Monitor:
     """Of unit vectors [n, d], the share of questions that 3CosAdd answers; NaN if none has all its words."""
-    four = zip(*(table[name] for name in "abcd"), strict=True)
-    known = [[words[word] for word in question] for question in four if all(word in words for word in question)]
-    if not known:
+    known = word_analogy.covered(table, words)
+    few = slice(None, None, max(1, len(known.answers) // QUESTIONS))
+    some = replace(known, abc=known.abc[few], answers=known.answers[few], semantic=known.semantic[few])
+    if not len(some.answers):
         return lambda unit: float("nan")
-    chosen = torch.tensor(known)[:: max(1, len(known) // QUESTIONS)]
-    a, b, c, d = chosen.T
-
-    def measure(unit: Tensor) -> float:
-        scores = (unit[b] - unit[a] + unit[c]) @ unit.T
-        scores.scatter_(1, chosen[:, :3], -torch.inf)
-        return float((scores.argmax(1) == d).float().mean())
-
-    return measure
+    return lambda unit: float(word_analogy.add(unit[some.asked] @ unit.T, some).mean())
 
 
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
@@ -144,13 +140,12 @@ def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
     counted = read_parquet(inputs[0], ["word", "count"])
     words = {word: row for row, word in enumerate(counted.column("word").to_pylist())}
     drawn_from = corpus(counted.column("count").to_numpy().astype(np.float64), how.sample)
-    monitors: dict[str, Callable[[Tensor], float]] = {}
+    monitors: dict[str, Monitor] = {}
     for path in inputs[3:]:
-        table = read_parquet(path).to_pydict()
-        if "score" in table:
-            monitors[f"similarity_{path.stem}"] = spearman(words, table)
+        if "score" in open_parquet(path).schema_arrow.names:
+            monitors[f"similarity_{path.stem}"] = similarity(words, read_parquet(path, ["word1", "word2", "score"]))
         else:
-            monitors[path.stem] = analogy(words, table)
+            monitors[path.stem] = analogy(words, read_parquet(path, ["kind", *"abcd"]))
     held = Tokens([inputs[2]], how.length)
     if not sum(held.sizes):
         raise UserError(f"{inputs[2]}: too few words for a block of {how.length}; the corpus is too small")
@@ -165,7 +160,7 @@ def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
         device = model.u.device
         generator = torch.Generator(device).manual_seed(0)  # the same windows and negatives each time
         found = parts(model, blocks.to(device), drawn_from, how, generator, len(blocks), slice(None))
-        unit = normalize(model.u.detach().float()).cpu()
+        unit = normalize(model.u.detach().float()).cpu().numpy()
         measured = {name: monitor(unit) for name, monitor in monitors.items()}
         return {"loss": float(sum(found.values())), **measured}
 

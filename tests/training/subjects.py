@@ -16,9 +16,10 @@ from torch import nn
 
 from pipeline import stage
 from pipeline.stage import UserError
-from pipeline.training import autoencoder, terms
+from pipeline.training import autoencoder, matryoshka
 from pipeline.training.distributed import Processes, joined
 from pipeline.training.loop import train
+from pipeline.training.matryoshka import Start
 from pipeline.training.settings import Settings
 from pipeline.training.task import Task
 
@@ -40,50 +41,46 @@ def vectors(rows, dims, dtype=np.float32):
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(dtype)
 
 
-class Binary(nn.Module):
-    """Signs of a linear map, passed straight through backwards, and a linear decoder of any prefix of them."""
-
-    def __init__(self, dims, bits):
-        super().__init__()
-        self.encoder = nn.Linear(dims, bits)
-        self.decoders = nn.ModuleList([nn.Linear(bits // 2, dims), nn.Linear(bits, dims)])
-
-    def bits(self, x):
-        h = self.encoder(x)
-        return h + (h.sign() - h).detach()
-
-
-def binary_loss(model, x, context):
-    """Each step draws one of the decoders, whose prefix it trains, and noise for every row of the batch."""
-    which = int(torch.randint(2, (), generator=context.generator))
-    noise = torch.randn(context.rows, x.shape[1], dtype=x.dtype, generator=context.generator)[context.mine]
-    bits = model.bits(x + 0.01 * noise)
-    prefix = bits[:, : model.decoders[which].in_features]
-    return {
-        "reconstruction": (model.decoders[which](prefix) - x).square().sum(1).mean(),
-        "similarity": terms.similarity(x, bits, context.gather),
-        "balance": context.gather(bits).mean(0).square().mean(),
-    }
+def embedder_start():
+    """Components of `vectors(200, 24)` by decaying deviation, of up to 3 bits each, cells of equal width."""
+    x = vectors(200, 24)
+    mean = x.mean(axis=0)
+    centred = x - mean
+    axes = np.linalg.svd(centred, full_matrices=False)[2]
+    deviations = np.sqrt(np.square(centred @ axes.T).mean(axis=0))
+    sizes, widths = [24, 40, 72], np.array([[1] * 24, [2] * 16 + [1] * 8, [3] * 24])
+    cuts, values = np.full((3, 24, 7), np.inf, np.float32), np.zeros((3, 24, 8), np.float32)
+    for which, component in np.ndindex(3, 24):
+        count = 2 ** widths[which, component]
+        edges = np.linspace(-2, 2, count + 1)
+        cuts[which, component, : count - 1] = edges[1:-1]
+        values[which, component, :count] = (edges[1:] + edges[:-1]) / 2
+    forward, backward = (axes / deviations[:, None]).T, axes * deviations[:, None]
+    errors = np.array([0.3, 0.2, 0.05], np.float32) * np.square(centred).sum(1).mean()
+    used = [24, 24, 24]
+    return Start(mean, backward, sizes, used, errors, float(np.square(centred).sum(1).mean()), forward, cuts, values)
 
 
 def train_autoencoder(processes, folder, **changed):
     torch.manual_seed(0)
-    model = autoencoder.Autoencoder(40, 8)
+    model, data = autoencoder.Autoencoder(40, 8), Rows(vectors(300, 40))
+    model.begin(*autoencoder.moments(data))
     weights = {"reconstruction": 1, "similarity": 0.5, "decorrelation": 0.1}
     settings = Settings(**{"steps": 100, "batch": 64, "weights": weights, "log_every": 1, "clip_norm": 0.5, **changed})
-    return model, train(model, Rows(vectors(300, 40)), autoencoder.loss, settings, folder, processes=processes)
+    return model, train(model, data, autoencoder.loss, settings, folder, processes=processes)
 
 
-def train_binary(processes, folder, **changed):
+def train_embedder(processes, folder, **changed):
+    """All parts of the loss, dropout, an encoder that learns, accumulated parts."""
     torch.manual_seed(0)
-    model = Binary(24, 16)
-    weights = {"reconstruction": 1, "similarity": 0.5, "balance": 0.1}
+    model = matryoshka.Embedder(embedder_start(), matryoshka.How(16, encoder_rate=0.1, dropout=0.3))
+    weights = {"reconstruction": 1, "similarity": 0.5, "ranking": 1, "balance": 0.1, "decorrelation": 0.1}
     chosen = {"steps": 20, "batch": 48, "weights": weights, "precision": "float64", "log_every": 1, "accumulate": 2}
     settings = Settings(**{**chosen, "learning_rate": 0.01, **changed})
-    return model, train(model, Rows(vectors(200, 24)), binary_loss, settings, folder, processes=processes)
+    return model, train(model, Rows(vectors(200, 24)), matryoshka.loss, settings, folder, processes=processes)
 
 
-AGREEING = {"autoencoder": train_autoencoder, "binary": train_binary}
+AGREEING = {"autoencoder": train_autoencoder, "embedder": train_embedder}
 
 
 class Noisy(nn.Module):

@@ -69,10 +69,10 @@ def worst(one, two, name):
     return max(weights)
 
 
-def worst_logged(folders, name):
+def worst_logged(folders, name, count=5):
     logs = [log.read(folder / name).to_pandas() for folder in folders]
     columns = [column for column in logs[0] if column.startswith("loss") or column == "gradient_norm"]
-    assert len(columns) == 5
+    assert len(columns) == count
     values = [one[columns].to_numpy()[1:] for one in logs]
     assert np.isfinite(values[0]).all()
     return np.abs(values[1] / values[0] - 1).max()
@@ -86,12 +86,13 @@ def test_two_processes_train_the_autoencoder_as_one_does(trained):
 
 
 def test_two_processes_train_straight_through_bits_as_one_does(trained):
-    """Batch terms with gradients, accumulated parts, decoders that a step leaves out, noise: 20 steps in float64."""
+    """The nested embedder: batch terms with gradients, accumulated parts, sizes that are drawn, dropout, in float64."""
     one, two, folders = trained
-    assert len(log.read(folders[0] / "binary")) == 21
-    assert next(iter(one["binary"].values())).dtype == torch.float64
-    assert worst(one, two, "binary") <= 1e-9
-    assert worst_logged(folders, "binary") <= 1e-9
+    assert len(log.read(folders[0] / "embedder")) == 21
+    assert next(iter(one["embedder"].values())).dtype == torch.float64
+    assert {"shift", "inner", "outer", "biases", "gates"} == set(one["embedder"])
+    assert worst(one, two, "embedder") <= 1e-9
+    assert worst_logged(folders, "embedder", 7) <= 1e-9
 
 
 def test_a_process_that_dies_stops_all_and_the_run_goes_on_bit_for_bit(tmp_path):

@@ -1,10 +1,12 @@
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from pipeline.stage import UserError
+from pipeline.store import unit_rows
 from pipeline.training import skipgram
 from pipeline.training.skipgram import How, SkipGram, corpus
 
@@ -74,13 +76,21 @@ def test_halves_of_a_batch_draw_what_the_whole_draws():
 
 def test_monitors_leave_out_unknown_words_and_the_question_itself():
     words = {word: row for row, word in enumerate(["king", "man", "woman", "queen", "tree"])}
-    unit = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 1, 1], [-1, -1, 0]]))
-    questions = {"a": ["man", "man"], "b": ["king", "x"], "c": ["woman", "woman"], "d": ["queen", "queen"]}
-    assert skipgram.analogy(words, questions)(unit) == 1
-    assert skipgram.analogy(words, {**questions, "d": ["tree", "x"]})(unit) == 0
+    unit = unit_rows(np.array([[1, 0, 1], [1, 0, 0], [0, 1, 0], [0, 1, 1], [-1, -1, 0]], np.float32))
+    questions = {
+        "kind": ["semantic"] * 2,
+        "a": ["man", "man"],
+        "b": ["king", "x"],
+        "c": ["woman", "woman"],
+        "d": ["queen", "queen"],
+    }
+    assert skipgram.analogy(words, pa.table(questions))(unit) == 1
+    assert skipgram.analogy(words, pa.table({**questions, "d": ["tree", "x"]}))(unit) == 0
     table = {"word1": ["king", "king", "king", "x"], "word2": ["man", "woman", "tree", "man"], "score": [9, 5, 1, 0]}
-    assert skipgram.spearman(words, table)(unit) == pytest.approx(1)
-    assert math.isnan(skipgram.spearman(words, {"word1": ["x"], "word2": ["x"], "score": [1]})(unit))
+    assert skipgram.similarity(words, pa.table(table))(unit) == pytest.approx(1)
+    unknown = pa.table({"kind": ["semantic"], **{key: ["x"] for key in ("word1", "word2", *"abcd")}, "score": [1]})
+    assert math.isnan(skipgram.similarity(words, unknown)(unit))
+    assert math.isnan(skipgram.analogy(words, unknown)(unit))
 
 
 def test_too_few_inputs_and_unknown_options():

@@ -2,12 +2,36 @@
 # Makes     results/codecs/<table>/<module>: the fitted codecs of one file of pipeline/codecs, for every seed, and the
 #           table encoded by each. One job fits a whole module: starting Python often costs more than fitting.
 
+from pipeline.codecs.nested_plan import plan_of
+
 REPRESENTATIONS = {
     file: names for file, names in config["representations"].items() if names
 }
 
 
 PEERS = {file: names for file, names in config["peers"].items() if names}
+
+
+# What config/config.yaml says of a module besides its representations; and modules that several processes run by name.
+CODEC_TRAINING = {"matryoshka": ["pipeline.training.launch", "pipeline.training.run"]}
+CODEC_OPTIONS = {
+    "matryoshka": {
+        **config["training"]["matryoshka"],
+        "processes": config["training"]["processes"],
+        "device": config["device"],
+    }
+}
+
+try:
+    plan_of(CODEC_OPTIONS["matryoshka"])
+except UserError as error:
+    sys.exit(f"error: config: {error}")
+
+
+def codec_options(wildcards):
+    """--options of a module that has some, as arguments."""
+    given = CODEC_OPTIONS.get(wildcards.module)
+    return [] if given is None else ["--options", as_json(given)]
 
 
 def long_first(wildcards):
@@ -18,7 +42,9 @@ def long_first(wildcards):
 rule fit:
     input:
         code=lambda wildcards: code(
-            "pipeline.codecs.fit", f"pipeline.codecs.{wildcards.module}"
+            "pipeline.codecs.fit",
+            f"pipeline.codecs.{wildcards.module}",
+            *CODEC_TRAINING.get(wildcards.module, []),
         ),
         embedding="data/embeddings/{table}.parquet",
     output:
@@ -28,17 +54,19 @@ rule fit:
     benchmark:
         "results/timing/fit/{table}/{module}.tsv"
     priority: long_first
-    threads: 1
+    threads: lambda wildcards: CODEC_OPTIONS.get(wildcards.module, {}).get("processes", 1)
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
     params:
         representations=lambda wildcards: REPRESENTATIONS[wildcards.module],
         seeds=SEEDS,
+        options=codec_options,
     message:
         "Fit {wildcards.module} on {wildcards.table}"
     shell:
         "python -m pipeline.codecs.fit --embedding {input.embedding:q} --module {wildcards.module}"
-        " --representations {params.representations:q} --seeds {params.seeds} --output {output:q} 2>&1 | tee {log:q}"
+        " --representations {params.representations:q} --seeds {params.seeds} {params.options:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 # The peers' dearer settings, behind `make peers`: the same work on another list.
@@ -52,3 +80,4 @@ use rule fit as fit_peers with:
     params:
         representations=lambda wildcards: PEERS[wildcards.module],
         seeds=SEEDS,
+        options=codec_options,

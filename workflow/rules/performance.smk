@@ -1,4 +1,5 @@
-# Makes     results/performance.csv: ours against a peer in the same script, interleaved, one script a topic.
+# Makes     results/performance.csv: ours against a peer in the same script, interleaved, one script a topic. `skipgram`
+#           also leaves results/performance/skipgram_intervals.csv, which no rule reads.
 #           Outside `rule all`: `make performance`.
 # Requires  for the topics `tokenizing` and `skipgram` data/corpus/documents and data/corpus/tokenizer.json, for the latter
 #           data/benchmarks too; the others make their own.
@@ -12,6 +13,7 @@ PERFORMANCE_TOPICS = {
         "pipeline.embeddings.skipgram",
         "pipeline.training.skipgram",
         "pipeline.training.run",
+        "pipeline.evaluation.statistics",
     ],
     "corpus_memory": [
         "pipeline.corpus.documents",

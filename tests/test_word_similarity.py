@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from pipeline.evaluation.similarity import covered
+from pipeline.word_similarity import covered
 
 PAIRS = pa.table(
     {"word1": ["cat", "dog", "cat", "yak"], "word2": ["dog", "emu", "cat", "cat"], "score": [7.5, 1, 10, 3]}

@@ -3,9 +3,9 @@ import pyarrow as pa
 import pytest
 from gensim.models import KeyedVectors
 
-from pipeline.evaluation import analogy
-from pipeline.evaluation.analogy import covered
+from pipeline import word_analogy
 from pipeline.store import unit_rows
+from pipeline.word_analogy import covered
 
 WORDS = 60
 
@@ -73,7 +73,7 @@ def direct(vectors, four, formula):
 
 
 def test_add_against_the_formula_and_gensim(vectors, four, questions, similarities, keyed):
-    found = analogy.add(similarities, questions)
+    found = word_analogy.add(similarities, questions)
     assert 0.2 < found.mean() < 0.95
     np.testing.assert_array_equal(found, direct(vectors, four, lambda a, b, c: b - a + c))
     best = [
@@ -84,10 +84,10 @@ def test_add_against_the_formula_and_gensim(vectors, four, questions, similariti
 
 
 def test_multiply_against_the_formula_and_gensim(vectors, four, questions, similarities, keyed):
-    found = analogy.multiply(similarities, questions)
+    found = word_analogy.multiply(similarities, questions)
     expected = direct(vectors, four, lambda a, b, c: (1 + b) / 2 * (1 + c) / 2 / ((1 + a) / 2 + 0.001))
     np.testing.assert_array_equal(found, expected)
-    assert np.any(found != analogy.add(similarities, questions))
+    assert np.any(found != word_analogy.add(similarities, questions))
     best = [  # gensim's epsilon is a thousandth of the paper's: now and then another word wins
         keyed.most_similar_cosmul(positive=[f"w{b}", f"w{c}"], negative=[f"w{a}"], topn=1)[0][0]
         for a, b, c, _ in four.tolist()
@@ -96,7 +96,7 @@ def test_multiply_against_the_formula_and_gensim(vectors, four, questions, simil
     assert agree.mean() > 0.97
 
 
-@pytest.mark.parametrize("method", [analogy.add, analogy.multiply])
+@pytest.mark.parametrize("method", [word_analogy.add, word_analogy.multiply])
 def test_question_words_are_never_the_answer(method):
     """b - a + c is nearest to b itself, as it nearly always is."""
     vectors = unit_rows(np.array([[1, 0.02], [1, 0.01], [1, 0], [1, 0.3], [0, 1]], np.float32))
@@ -106,7 +106,7 @@ def test_question_words_are_never_the_answer(method):
     assert method(similarities, found).tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize("method", [analogy.add, analogy.multiply])
+@pytest.mark.parametrize("method", [word_analogy.add, word_analogy.multiply])
 def test_of_m_equals_each_is_an_mth_of_the_answer_whatever_their_order(method):
     """Rows 3 to 6 are twins, 7 is the answer of another question that nothing ties with."""
     vectors = unit_rows(np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0.3], *[[0, 1, 0.3]] * 4, [0, 1, 0.31]], np.float32))
@@ -117,7 +117,7 @@ def test_of_m_equals_each_is_an_mth_of_the_answer_whatever_their_order(method):
 
 
 def _without_last(found):
-    return analogy.Questions(found.asked, found.abc[:-1], found.answers[:-1], found.semantic[:-1], found.totals)
+    return word_analogy.Questions(found.asked, found.abc[:-1], found.answers[:-1], found.semantic[:-1], found.totals)
 
 
 @pytest.mark.parametrize("count", [30, 300, 1000])
@@ -137,14 +137,14 @@ def test_ties_of_bits_are_ties_however_float32_rounds(count):
         expected.append((d in best) / len(best))
     assert np.any((np.array(expected) > 0) & (np.array(expected) < 1)) or count == 1000
     similarities = (whole[found.asked] / np.float32(count)).astype(np.float32)
-    np.testing.assert_allclose(analogy.add(similarities, found), expected)
+    np.testing.assert_allclose(word_analogy.add(similarities, found), expected)
 
 
 def test_repetition_gives_the_same_answers_and_leaves_the_similarities_alone(questions, similarities):
     before = similarities.copy()
-    first = analogy.add(similarities, questions), analogy.multiply(similarities, questions)
+    first = word_analogy.add(similarities, questions), word_analogy.multiply(similarities, questions)
     np.testing.assert_array_equal(similarities, before)
-    np.testing.assert_array_equal(analogy.add(similarities, questions), first[0])
+    np.testing.assert_array_equal(word_analogy.add(similarities, questions), first[0])
 
 
 def test_covered_on_a_small_table():
@@ -170,4 +170,4 @@ def test_nothing_covered():
     found = covered(table([("semantic", *"abcd")]), {"a": 0, "b": 1, "c": 2})
     assert found.totals == (1, 0)
     assert len(found.asked) == len(found.answers) == len(found.abc) == 0
-    assert len(analogy.add(np.zeros((0, 3), np.float32), found)) == 0
+    assert len(word_analogy.add(np.zeros((0, 3), np.float32), found)) == 0

@@ -1,0 +1,194 @@
+"""Matryoshka: a trained binary code of which every prefix is searched and decoded.
+
+    matryoshka_<bits>[_planes][_float | _ternary]
+
+`matryoshka_<bits>` begins as `successive_refinement`: bits have fixed places. `_planes` begins as `bit_planes`, whose
+bits are entropy-coded. Then a decoder that serves all prefixes is trained beside the closed form's, and the encoder of
+fixed places with it (`nested_training`; the loss is in `pipeline/training/matryoshka.py`):
+
+    x' = mean + P v + r(v, bits),    P v the closed form, r a network (`residual_network`)
+
+One training serves all sizes of a table and a seed. The network is shared as int8; with `_float` as float32; with
+`_ternary` as trits, which it was trained with.
+
+In the order of bits a variance stands for its power 1 + EMPHASIS: what small components say of a row says little of
+whose neighbour it is.
+
+Search: `asymmetric` and `funnel` (see `nested`); `hamming_signs`, the Hamming distance of as many bits that are signs
+of decoded rows along random directions (`hyperplanes`), on both sides; and for fixed places `hamming`, that of the bits
+as they are stored, all alike.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from pipeline import stage
+from pipeline.codec import Array, Codec, Codes, Search, check_vectors
+from pipeline.codecs import bits as packed_bits
+from pipeline.codecs import exhaustive, hyperplanes, principal_axes, residual_network
+from pipeline.codecs.bit_planes import BitPlanes
+from pipeline.codecs.nested import Nested
+from pipeline.codecs.successive_refinement import SuccessiveRefinement
+from pipeline.stage import UserError
+
+if TYPE_CHECKING:
+    from pipeline.codecs.nested_training import Trained as Found
+
+NAME = re.compile(r"matryoshka_([1-9][0-9]*)(_planes)?(?:_(float|ternary))?")
+EMPHASIS = 0.25
+NETWORK = "network_"
+
+
+@dataclass
+class Trained(Nested):
+    """A nested code whose decoder has a network beside it: `network_*` (see `residual_network`), where it has one."""
+
+    form: str = residual_network.INT8
+    _network: residual_network.Network | None = None
+    _lengths: Array | None = None
+
+    def fit(self, x: Array) -> Self:
+        """Train on rows float32 [n, d], as shipped."""
+        self.shared = fit_together([self.name], self.seed, x, {})[self.name].shared
+        self._inverse = self._network = self._lengths = None
+        return self
+
+    @property
+    def ledger(self) -> dict[str, str]:
+        return {**super().ledger, **dict.fromkeys(self.network_arrays(), "decoder")}
+
+    def rows(self, values: Array) -> Array:
+        closed = super().rows(values)
+        if f"{NETWORK}sizes" not in self.shared:
+            return closed
+        if self._network is None or self._lengths is None:
+            self._network = residual_network.restored(self.shared, values.shape[1])
+            self._lengths = np.linalg.norm(self.backward(), axis=1)
+        return closed + residual_network.residual(self._network, values * self._lengths, self.bits)
+
+    def prefix(self, bits: int) -> Self:
+        code = super().prefix(bits)
+        found = build(re.sub(r"_\d+", f"_{bits}", self.name, count=1), self.seed)
+        assert isinstance(found, type(self))
+        found.shared = code.shared | residual_network.cut(self.network_arrays(), len(code.shared["reach"]))
+        return found
+
+    def network_arrays(self) -> dict[str, Array]:
+        """What is shared of the network; nothing, where the code has none."""
+        return {name: array for name, array in self.shared.items() if name.startswith(NETWORK)}
+
+    @property
+    def searches(self) -> tuple[str, ...]:
+        return (*super().searches, *self.compares)
+
+    @property
+    def compares(self) -> tuple[str, ...]:
+        return ("hamming_signs",)
+
+    def searcher(self, rule: str, codes: Codes) -> Search:
+        if rule not in self.compares:
+            return super().searcher(rule, codes)
+        by_bits = exhaustive.hamming(self._binary(rule, codes))
+        return lambda queries, k: by_bits(self._binary(rule, self.encode(queries)), k)
+
+    def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
+        return packed_bits.hamming_similarity(self._binary(rule, a), self._binary(rule, b), self.bits)
+
+    def _binary(self, rule: str, codes: Codes) -> Array:
+        """Packed bits that are compared with each other."""
+        if rule == "hamming":
+            return self.checked(codes)
+        axes = self.shared["axes"].astype(np.float32)
+        axes = axes[:, : self.bits] / np.linalg.norm(axes[:, : self.bits], axis=0)
+        return hyperplanes.pack((self.decode(codes) - self.shared["mean"]) @ axes, self.bits)
+
+
+@dataclass
+class Matryoshka(Trained, SuccessiveRefinement):
+    """ceil(bits / 8) bytes a vector, each bit in its place."""
+
+    emphasis: ClassVar[float] = EMPHASIS
+
+    @property
+    def compares(self) -> tuple[str, ...]:
+        return ("hamming", "hamming_signs")
+
+
+@dataclass
+class MatryoshkaPlanes(Trained, BitPlanes):
+    """At most budget / 8 bytes a vector, entropy-coded."""
+
+    emphasis: ClassVar[float] = EMPHASIS
+
+
+class _Places(SuccessiveRefinement):
+    """The closed form that training begins with."""
+
+    emphasis: ClassVar[float] = EMPHASIS
+
+
+class _Planes(BitPlanes):
+    """The closed form that training begins with."""
+
+    emphasis: ClassVar[float] = EMPHASIS
+
+
+def fit_together(names: Sequence[str], seed: int, x: Array, options: Mapping[str, Any]) -> dict[str, Codec]:
+    """Codecs by name, fitted on rows x float32 [n, d]; one training for all sizes that can share it.
+
+    `options`: training.matryoshka of the config (`nested_training.Plan`). Raises UserError for unusable ones.
+    """
+    from pipeline.codecs import nested_training  # torch takes two seconds: only for those who fit
+
+    plan = nested_training.plan_of(options)
+    check_vectors(x)
+    built = [build(name, seed) for name in names]
+    for kind, closed, form in (
+        (Matryoshka, _Places, "successive_refinement"),
+        (MatryoshkaPlanes, _Planes, "bit_planes"),
+    ):
+        own = [codec for codec in built if isinstance(codec, kind)]
+        if not own:
+            continue
+        # At least as far as the network serves, whichever sizes are asked for: they share one training.
+        budget = max(2 * max(plan.sizes), *(codec.budget for codec in own))
+        whole = closed(f"{form}_{budget}", seed, budget=budget).fit(x)
+        ternary = {codec.form == residual_network.TERNARY for codec in own}
+        trained = {one: nested_training.network(whole, x, plan, one) for one in sorted(ternary)}
+        for codec in own:
+            _share(codec, whole, trained[codec.form == residual_network.TERNARY])
+    return {codec.name: codec for codec in built}
+
+
+def _share(codec: Trained, whole: Nested, trained: "Found | None") -> None:
+    """Give a codec what it needs of the whole code and of its training."""
+    bits = min(codec.budget, whole.bits)
+    if bits < codec.budget:
+        stage.log.warning("%s: the vectors hold %d bits at most, not %d", codec.name, bits, codec.budget)
+    codec.shared = dict(whole.prefix(bits).shared)
+    if trained is None:
+        return
+    if trained.forward is not None:
+        learned = slice(0, min(trained.forward.shape[1], len(codec.shared["reach"])))
+        forward = trained.forward[:, learned]
+        axes, reach = codec.shared["axes"].copy(), codec.shared["reach"].copy()
+        axes[:, learned] = principal_axes.rounded(forward)
+        reach[learned] = np.abs(forward).max(axis=0) / principal_axes.LEVELS
+        codec.shared |= {"axes": axes, "reach": reach}
+    if residual_network.serves(trained.network.sizes, bits):
+        stored = residual_network.stored(trained.network, codec.form)
+        codec.shared |= residual_network.cut(stored, len(codec.shared["reach"]))
+
+
+def build(name: str, seed: int) -> Trained:
+    """`matryoshka_<bits>[_planes][_float | _ternary]`. Raises UserError for any other name."""
+    found = NAME.fullmatch(name)
+    if not found or int(found[1]) > 2**16 or (found[2] and int(found[1]) % 8):
+        form = "matryoshka_<bits>[_planes][_float | _ternary], up to 65,536 bits, of _planes a multiple of 8"
+        raise UserError(f"representations: matryoshka has no codec {name!r}; its names are {form}")
+    kind = MatryoshkaPlanes if found[2] else Matryoshka
+    return kind(name, seed, budget=int(found[1]), form=found[3] or residual_network.INT8)

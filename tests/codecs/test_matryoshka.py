@@ -1,0 +1,264 @@
+"""The trained nested codes: prefixes, forms of the network, search by bits, and what training is worth."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.codec import build, load, save, shared_bytes
+from pipeline.codecs import matryoshka, nested_training, residual_network
+from pipeline.codecs.nested_plan import Plan, plan_of
+from pipeline.stage import UserError
+
+SETTINGS = {
+    **{"steps": 400, "batch": 128, "evaluate_every": 100, "learning_rate": 0.01},
+    **{"metric": "error", "larger_is_better": False, "weights": {"reconstruction": 1, "ranking": 0}},
+}
+PLAN = {"sizes": [16, 32, 64], "hidden": 96, "dropout": 0.1, "settings": SETTINGS}
+NAMES = [
+    *(f"matryoshka_{bits}" for bits in (16, 32, 64, 128)),
+    *("matryoshka_32_float", "matryoshka_32_ternary", "matryoshka_32_planes", "matryoshka_64_planes_float"),
+]
+
+
+def rows(count, seed):
+    """Rows on a bent surface: components are uncorrelated and not independent, so a linear decoder is not the best."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((count, 6)) * 0.8 ** np.arange(6)
+    bent = np.concatenate([z, z[:, :3] ** 2 - z[:, :3].var(), z[:, :1] * z[:, 1:4], np.tanh(3 * z[:, :4])], axis=1)
+    mixed = bent @ np.random.default_rng(0).standard_normal((bent.shape[1], 24))
+    x = mixed + 0.05 * rng.standard_normal(mixed.shape)
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def error(codec, x):
+    return float(np.square(codec.decode(codec.encode(x)) - x).sum())
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return matryoshka.fit_together(NAMES, 0, rows(1500, 1), PLAN)
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    return rows(400, 2)
+
+
+@pytest.mark.parametrize("name", ["matryoshka_32", "matryoshka_64", "matryoshka_32_planes", "matryoshka_32_ternary"])
+def test_training_lowers_the_error_of_unseen_rows(fitted, unseen, name):
+    codec = fitted[name]
+    closed = build("matryoshka", name, 0)
+    closed.shared = {key: array for key, array in codec.shared.items() if not key.startswith("network_")}
+    # The first codes are those of the closed form: what is left without the network has its error, or nearly.
+    assert error(codec, unseen) < 0.9 * error(closed, unseen)
+
+
+def test_prefixes_are_codes(fitted, unseen):
+    for whole, shorter in (("matryoshka_64", "matryoshka_32"), ("matryoshka_64_planes_float", None)):
+        codes = fitted[whole].encode(unseen)
+        prefix = fitted[whole].prefix(32)
+        array = prefix.array
+        np.testing.assert_array_equal(codes[array][:, :4], prefix.encode(unseen)[array])
+        assert prefix.bits == 32
+        if shorter:
+            np.testing.assert_array_equal(prefix.encode(unseen)[array], fitted[shorter].encode(unseen)[array])
+            decoded = [codec.decode(codec.encode(unseen)) for codec in (prefix, fitted[shorter])]
+            np.testing.assert_allclose(decoded[0], decoded[1], atol=2e-3)  # int8 columns are scaled by other rows
+        assert shared_bytes(prefix) <= shared_bytes(fitted[whole])
+
+
+@pytest.mark.parametrize("name", ["matryoshka_64", "matryoshka_32_ternary", "matryoshka_32_planes"])
+def test_a_prefix_of_any_size_decodes(fitted, unseen, name):
+    errors = [error(fitted[name].prefix(bits), unseen) for bits in (8, 16, 24, 32)]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_error_falls_with_every_size(fitted, unseen):
+    errors = [error(fitted[f"matryoshka_{bits}"], unseen) for bits in (16, 32, 64, 128)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.2 * errors[0]
+
+
+def test_beyond_twice_the_largest_size_there_is_no_network(fitted):
+    assert "network_inner" in fitted["matryoshka_64"].shared
+    assert not [name for name in fitted["matryoshka_128"].shared if name.startswith("network_")]
+
+
+def test_forms_of_the_network_share_less_and_less(fitted, unseen):
+    sizes = [shared_bytes(fitted[f"matryoshka_32{form}"]) for form in ("_float", "", "_ternary")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 2 * sizes[2]
+    plain, exact = (fitted[f"matryoshka_32{form}"] for form in ("", "_float"))
+    np.testing.assert_array_equal(plain.encode(unseen)["bits"], exact.encode(unseen)["bits"])
+    assert error(plain, unseen) == pytest.approx(error(exact, unseen), rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["matryoshka_32", "matryoshka_32_ternary", "matryoshka_32_planes"])
+def test_a_saved_codec_decodes_as_before(fitted, unseen, tmp_path, name):
+    codec = fitted[name]
+    save(codec, "matryoshka", tmp_path / "codec.safetensors", {"seed": 0})
+    again = load(tmp_path / "codec.safetensors")
+    assert {array.dtype for array in again.shared.values()} == {array.dtype for array in codec.shared.values()}
+    np.testing.assert_array_equal(again.decode(again.encode(unseen)), codec.decode(codec.encode(unseen)))
+
+
+def test_hamming_compares_stored_bits_and_signs_those_of_decoded_rows(fitted, unseen):
+    codec = fitted["matryoshka_64"]
+    codes = codec.encode(unseen)
+    unpacked = np.unpackbits(codes["bits"], axis=1).astype(np.float32) * 2 - 1
+    np.testing.assert_allclose(codec.similarity("hamming", codes, codes), unpacked @ unpacked.T / 64, atol=1e-6)
+    # Signs along random directions: the share that differs is the angle, up to what 64 draws give.
+    decoded = codec.decode(codes) - codec.shared["mean"]
+    unit = decoded / np.linalg.norm(decoded, axis=1, keepdims=True)
+    angle = 1 - 2 * np.arccos(np.clip(unit @ unit.T, -1, 1)) / np.pi
+    found = codec.similarity("hamming_signs", codes, codes)
+    assert np.corrcoef(angle.ravel(), found.ravel())[0, 1] > 0.9
+    for rule in codec.compares:
+        best = codec.searcher(rule, codes)(unseen[:20], 1)[:, 0]
+        similarity = codec.similarity(rule, codec.encode(unseen[:20]), codes)
+        np.testing.assert_array_equal(similarity[np.arange(20), best], similarity.max(axis=1))
+    assert fitted["matryoshka_32_planes"].compares == ("hamming_signs",)
+
+
+def test_the_same_rows_plan_and_seed_give_the_same_codec(fitted):
+    again = matryoshka.fit_together(["matryoshka_32", "matryoshka_16"], 0, rows(1500, 1), PLAN)["matryoshka_32"]
+    for name, array in fitted["matryoshka_32"].shared.items():
+        np.testing.assert_array_equal(again.shared[name], array, err_msg=name)
+
+
+def test_an_encoder_that_learns_makes_other_bits(unseen):
+    codes = []
+    for rate in (0.0, 0.01):
+        plan = {**PLAN, "encoder_rate": rate}
+        found = matryoshka.fit_together(["matryoshka_64"], 0, rows(1500, 1), plan)["matryoshka_64"]
+        codes.append(found.encode(unseen)["bits"])
+    differing = np.unpackbits(codes[0] ^ codes[1], axis=1).mean()
+    assert 0.0001 < differing < 0.3
+
+
+def test_an_int8_network_fits_below_the_bound():
+    x = rows(600, 3)
+    found = matryoshka.fit_together(["matryoshka_64", "matryoshka_32_planes"], 0, x, {**PLAN, "hidden": 4096})
+    for codec in found.values():
+        assert shared_bytes(codec) <= 4 * 24 * (24 + 256), codec.name
+    assert found["matryoshka_64"].shared["network_inner"].shape[1] > 96
+
+
+def test_few_rows_and_few_dimensions_have_the_closed_form_alone():
+    for x in (rows(30, 1), rows(300, 1)[:, :2].copy()):
+        codec = matryoshka.fit_together(["matryoshka_64"], 0, x, PLAN)["matryoshka_64"]
+        assert not [name for name in codec.shared if name.startswith("network_")]
+        assert codec.decode(codec.encode(x)).shape == x.shape
+
+
+def test_two_processes_train_it_as_one_does(unseen):
+    plan = {**PLAN, "dropout": 0.3, "encoder_rate": 0.1, "settings": {**PLAN["settings"], "steps": 20}}
+    found = [
+        matryoshka.fit_together(["matryoshka_32_float"], 0, rows(300, 1), {**plan, "processes": count})
+        for count in (1, 2)
+    ]
+    decoded = [codec["matryoshka_32_float"].decode(codec["matryoshka_32_float"].encode(unseen)) for codec in found]
+    same = np.isclose(decoded[0], decoded[1], atol=1e-4).all(axis=1)
+    assert same.mean() > 0.98  # but for rows where a bit falls on the other side
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"hiden": 3}, "unknown key 'hiden'"),
+        ({"sizes": [12]}, "sizes must be multiples of 8"),
+        ({"dropout": 1}, "dropout must be a number from 0 on and below 1"),
+        ({"temperature": 0}, "temperature must be above 0"),
+        ({"processes": 0}, "processes must be a whole number"),
+        ({"settings": {"steps": 0}}, "settings: steps"),
+        ({"settings": {"weights": {"rank": 1}}}, "weights.rank: this weight has no part"),
+    ],
+)
+def test_unusable_plans_are_refused_by_name(plan, said):
+    with pytest.raises(UserError, match=said):
+        matryoshka.fit_together(["matryoshka_16"], 0, rows(100, 0), {**PLAN, **plan})
+
+
+def test_what_a_plan_leaves_out_is_as_shipped():
+    given = plan_of({"settings": {"steps": 7, "weights": {"similarity": 2}}})
+    assert given.settings["steps"] == 7
+    assert given.settings["weights"] == {**Plan().settings["weights"], "similarity": 2}
+    assert given.sizes == Plan().sizes
+
+
+def test_the_shipped_configuration_is_the_shipped_plan():
+    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    assert plan_of(config["training"]["matryoshka"]) == Plan(sizes=[64, 128, 256, 512, 1024])
+
+
+@pytest.mark.parametrize("bits", [0, 65, -1])
+def test_a_size_that_is_no_prefix_is_refused(fitted, bits):
+    with pytest.raises(UserError, match="are no prefix of 64"):
+        fitted["matryoshka_64"].prefix(bits)
+
+
+@pytest.mark.parametrize("name", ["matryoshka", "matryoshka_0", "matryoshka_12_planes", "matryoshka_8_int8"])
+def test_other_names_are_refused(name):
+    with pytest.raises(UserError, match="matryoshka has no codec"):
+        build("matryoshka", name, 0)
+
+
+def test_a_file_of_another_codec_is_no_task(tmp_path):
+    codec = build("scalar", "int8", 0).fit(rows(50, 0))
+    save(codec, "scalar", tmp_path / "codec.safetensors", {"seed": 0})
+    options = {"codec": str(tmp_path / "codec.safetensors"), "plan": {}, "ternary": False}
+    with pytest.raises(UserError, match="is no nested code"):
+        nested_training.task([tmp_path / "rows.npy"], options)
+
+
+# --- the network as it is stored ------------------------------------------------------------------------------------
+
+
+def network(seed=0):
+    rng = np.random.default_rng(seed)
+    sizes = np.array([16, 64])
+    return residual_network.Network(
+        rng.standard_normal((150, 20)).astype(np.float32),
+        rng.standard_normal((20, 7)).astype(np.float32),
+        rng.standard_normal((2, 20)).astype(np.float32),
+        rng.uniform(0.5, 2, (2, 20)).astype(np.float32),
+        np.array([0.4, 0.1], np.float32),
+        sizes,
+    )
+
+
+def test_between_sizes_gain_and_bias_are_interpolated_by_the_logarithm():
+    one, u = network(), np.random.default_rng(1).standard_normal((5, 150)).astype(np.float32)
+
+    def expected(gain, which):
+        bias, gate = one.biases[which].mean(axis=0), one.gates[which].mean(axis=0)
+        return gain * ((gate * np.maximum(u @ one.inner + bias, 0)) @ one.outer)
+
+    at = lambda bits: residual_network.residual(one, u, bits)  # noqa: E731
+    np.testing.assert_allclose(at(16), expected(0.4, [0]), rtol=1e-5)
+    np.testing.assert_allclose(at(8), expected(0.4, [0]), rtol=1e-5)
+    np.testing.assert_allclose(at(32), expected(0.25, [0, 1]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(at(64), expected(0.1, [1]), rtol=1e-5)
+    assert np.abs(at(128)).max() == 0
+    assert residual_network.serves(one.sizes, 127)
+    assert not residual_network.serves(one.sizes, 128)
+
+
+@pytest.mark.parametrize("form", ["float", "int8", "ternary"])
+def test_a_network_is_stored_and_cut(form):
+    one = network()
+    if form == "ternary":
+        scales = np.repeat(np.array([[0.5], [2.0]], np.float32), 128, axis=0)[:150]
+        one = one._replace(inner=np.sign(one.inner) * scales, outer=np.sign(one.outer) * np.float32(0.25))
+    stored = residual_network.stored(one, form)
+    found = residual_network.restored(stored, 150)
+    tolerance = {"float": 0, "int8": 0.5 / 127, "ternary": 0}[form]
+    for name in ("inner", "outer"):
+        matrix = getattr(one, name)
+        np.testing.assert_allclose(getattr(found, name), matrix, atol=tolerance * np.abs(matrix).max() * 1.001)
+    np.testing.assert_allclose(found.biases, one.biases, rtol=1e-3)
+    short = residual_network.restored(residual_network.cut(stored, 31), 31)
+    np.testing.assert_array_equal(short.inner, found.inner[:31])
+    np.testing.assert_array_equal(short.outer, found.outer)
