@@ -1,22 +1,23 @@
 """Matryoshka: a trained binary code of which every prefix is searched and decoded.
 
-    matryoshka_<bits>[_planes][_float | _ternary]
+    matryoshka_<bits>[_planes | _signs][_float | _ternary]
 
 `matryoshka_<bits>` begins as `successive_refinement`: bits have fixed places. `_planes` begins as `bit_planes`, whose
-bits are entropy-coded. Then a decoder that serves all prefixes is trained beside the closed form's, and the encoder of
-fixed places with it (`nested_training`; the loss is in `pipeline/training/matryoshka.py`):
+bits are entropy-coded: they keep most. `_signs` begins as `iterative_quantization`, a bit each for at most d axes, all of
+the same weight: for machines that count differing bits. Then a decoder that serves all prefixes is trained beside the
+closed form's, and with it the encoder, but for that of `_planes` (`nested_training`; the loss is in
+`pipeline/training/matryoshka.py`):
 
     x' = mean + P v + r(v, bits),    P v the closed form, r a network (`residual_network`)
 
-One training serves all sizes of a table and a seed. The network is shared as int8; with `_float` as float32; with
-`_ternary` as trits, which it was trained with.
+One training serves all sizes of a table and a seed; of `_signs` each size has a rotation and a training of its own. The
+network is shared as int8; with `_float` as float32; with `_ternary` as trits, which it was trained with.
 
 In the order of bits a variance stands for its power 1 + EMPHASIS: what small components say of a row says little of
 whose neighbour it is.
 
-Search: `asymmetric` and `funnel` (see `nested`); `hamming_signs`, the Hamming distance of as many bits that are signs
-of decoded rows along random directions (`hyperplanes`), on both sides; and for fixed places `hamming`, that of the bits
-as they are stored, all alike.
+Search: `asymmetric` and `funnel` (see `nested`); `hamming`, the stored bits of query and row against each other, where
+they have fixed places.
 """
 
 import re
@@ -29,7 +30,7 @@ import numpy as np
 from pipeline import stage
 from pipeline.codec import Array, Codec, Codes, Search, check_vectors
 from pipeline.codecs import bits as packed_bits
-from pipeline.codecs import exhaustive, hyperplanes, principal_axes, residual_network
+from pipeline.codecs import exhaustive, iterative_quantization, principal_axes, residual_network
 from pipeline.codecs.bit_planes import BitPlanes
 from pipeline.codecs.nested import Nested
 from pipeline.codecs.successive_refinement import SuccessiveRefinement
@@ -38,7 +39,7 @@ from pipeline.stage import UserError
 if TYPE_CHECKING:
     from pipeline.codecs.nested_training import Trained as Found
 
-NAME = re.compile(r"matryoshka_([1-9][0-9]*)(_planes)?(?:_(float|ternary))?")
+NAME = re.compile(r"matryoshka_([1-9][0-9]*)(_planes|_signs)?(?:_(float|ternary))?")
 EMPHASIS = 0.25
 NETWORK = "network_"
 
@@ -81,41 +82,30 @@ class Trained(Nested):
         """What is shared of the network; nothing, where the code has none."""
         return {name: array for name, array in self.shared.items() if name.startswith(NETWORK)}
 
-    @property
-    def searches(self) -> tuple[str, ...]:
-        return (*super().searches, *self.compares)
-
-    @property
-    def compares(self) -> tuple[str, ...]:
-        return ("hamming_signs",)
-
-    def searcher(self, rule: str, codes: Codes) -> Search:
-        if rule not in self.compares:
-            return super().searcher(rule, codes)
-        by_bits = exhaustive.hamming(self._binary(rule, codes))
-        return lambda queries, k: by_bits(self._binary(rule, self.encode(queries)), k)
-
-    def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
-        return packed_bits.hamming_similarity(self._binary(rule, a), self._binary(rule, b), self.bits)
-
-    def _binary(self, rule: str, codes: Codes) -> Array:
-        """Packed bits that are compared with each other."""
-        if rule == "hamming":
-            return self.checked(codes)
-        axes = self.shared["axes"].astype(np.float32)
-        axes = axes[:, : self.bits] / np.linalg.norm(axes[:, : self.bits], axis=0)
-        return hyperplanes.pack((self.decode(codes) - self.shared["mean"]) @ axes, self.bits)
-
 
 @dataclass
 class Matryoshka(Trained, SuccessiveRefinement):
     """ceil(bits / 8) bytes a vector, each bit in its place."""
 
     emphasis: ClassVar[float] = EMPHASIS
+    compares: ClassVar[tuple[str, ...]] = ("hamming",)
 
     @property
-    def compares(self) -> tuple[str, ...]:
-        return ("hamming", "hamming_signs")
+    def searches(self) -> tuple[str, ...]:
+        return (*super().searches, "hamming")
+
+    def searcher(self, rule: str, codes: Codes) -> Search:
+        if rule != "hamming":
+            return super().searcher(rule, codes)
+        by_bits = exhaustive.hamming(self.checked(codes))
+        return lambda queries, k: by_bits(self.encode(queries)["bits"], k)
+
+    def similarity(self, rule: str, a: Codes, b: Codes) -> Array:
+        return packed_bits.hamming_similarity(self.checked(a), self.checked(b), self.bits)
+
+
+class MatryoshkaSigns(Matryoshka):
+    """The same, a bit an axis."""
 
 
 @dataclass
@@ -137,6 +127,20 @@ class _Planes(BitPlanes):
     emphasis: ClassVar[float] = EMPHASIS
 
 
+class _Signs(SuccessiveRefinement):
+    """The closed form that training begins with: signs along rotated principal axes, those of most variance first."""
+
+    def fit(self, x: Array) -> Self:
+        mean = check_vectors(x).mean(axis=0, dtype=np.float64).astype(np.float32)
+        axes, variances = principal_axes.of(x - mean)
+        axes = axes[:, : min(self.budget, np.count_nonzero(variances))]
+        y = (x - mean).astype(np.float64) @ axes
+        turned = axes @ iterative_quantization.rotation(y, self.seed)
+        largest = np.argsort(-np.square((x - mean) @ turned).sum(axis=0), kind="stable")
+        self._cells(mean, turned[:, largest], np.arange(len(largest)), x)
+        return self
+
+
 def fit_together(names: Sequence[str], seed: int, x: Array, options: Mapping[str, Any]) -> dict[str, Codec]:
     """Codecs by name, fitted on rows x float32 [n, d]; one training for all sizes that can share it.
 
@@ -147,21 +151,28 @@ def fit_together(names: Sequence[str], seed: int, x: Array, options: Mapping[str
     plan = nested_training.plan_of(options)
     check_vectors(x)
     built = [build(name, seed) for name in names]
-    for kind, closed, form in (
-        (Matryoshka, _Places, "successive_refinement"),
-        (MatryoshkaPlanes, _Planes, "bit_planes"),
-    ):
-        own = [codec for codec in built if isinstance(codec, kind)]
-        if not own:
-            continue
-        # At least as far as the network serves, whichever sizes are asked for: they share one training.
-        budget = max(2 * max(plan.sizes), *(codec.budget for codec in own))
-        whole = closed(f"{form}_{budget}", seed, budget=budget).fit(x)
-        ternary = {codec.form == residual_network.TERNARY for codec in own}
-        trained = {one: nested_training.network(whole, x, plan, one) for one in sorted(ternary)}
-        for codec in own:
-            _share(codec, whole, trained[codec.form == residual_network.TERNARY])
+    longest = 2 * max(plan.sizes)  # a network serves codes shorter than that, whichever sizes are asked for
+    for kind, closed, form in KINDS:
+        own = [codec for codec in built if type(codec) is kind]
+        if kind is MatryoshkaSigns:  # rotated among as many axes as it has bits: a training each
+            groups = {codec.budget: [one for one in own if one.budget == codec.budget] for codec in own}
+        else:
+            groups = {max(longest, *(codec.budget for codec in own)): own} if own else {}
+        for budget, some in groups.items():
+            whole = closed(f"{form}_{budget}", seed, budget=budget).fit(x)
+            for ternary in (False, True):
+                if wanted := [codec for codec in some if (codec.form == residual_network.TERNARY) == ternary]:
+                    trained = nested_training.network(whole, x, plan, ternary)
+                    for codec in wanted:
+                        _share(codec, whole, trained)
     return {codec.name: codec for codec in built}
+
+
+KINDS: tuple[tuple[type[Trained], type[Nested], str], ...] = (
+    (Matryoshka, _Places, "successive_refinement"),
+    (MatryoshkaSigns, _Signs, "successive_refinement"),
+    (MatryoshkaPlanes, _Planes, "bit_planes"),
+)
 
 
 def _share(codec: Trained, whole: Nested, trained: "Found | None") -> None:
@@ -185,10 +196,10 @@ def _share(codec: Trained, whole: Nested, trained: "Found | None") -> None:
 
 
 def build(name: str, seed: int) -> Trained:
-    """`matryoshka_<bits>[_planes][_float | _ternary]`. Raises UserError for any other name."""
+    """`matryoshka_<bits>[_planes | _signs][_float | _ternary]`. Raises UserError for any other name."""
     found = NAME.fullmatch(name)
-    if not found or int(found[1]) > 2**16 or (found[2] and int(found[1]) % 8):
-        form = "matryoshka_<bits>[_planes][_float | _ternary], up to 65,536 bits, of _planes a multiple of 8"
+    if not found or int(found[1]) > 2**16 or (found[2] == "_planes" and int(found[1]) % 8):
+        form = "matryoshka_<bits>[_planes | _signs][_float | _ternary], up to 65,536 bits, of _planes a multiple of 8"
         raise UserError(f"representations: matryoshka has no codec {name!r}; its names are {form}")
-    kind = MatryoshkaPlanes if found[2] else Matryoshka
+    kind = {None: Matryoshka, "_signs": MatryoshkaSigns, "_planes": MatryoshkaPlanes}[found[2]]
     return kind(name, seed, budget=int(found[1]), form=found[3] or residual_network.INT8)

@@ -34,6 +34,10 @@ class Nested(StoredCodec):
         """The codec of the first `bits` bits. Raises UserError for a size that is no prefix."""
         raise NotImplementedError
 
+    def fit(self, x: Array) -> Self:
+        """Fit on rows x, float32 [n, d]. Raises UserError for rows that are no usable vectors."""
+        raise NotImplementedError
+
     def encode(self, x: Array) -> Codes:
         """The codes of rows x, float32 [n, d]. Raises UserError for rows of another shape or kind."""
         raise NotImplementedError

@@ -87,6 +87,11 @@ class SuccessiveRefinement(Nested):
         if len(order) < self.budget:
             text = "%s: only %d of its %d bits: %s can have %d at most each"
             stage.log.warning(text, self.name, len(order), self.budget, dimensions(len(mean)), MOST)
+        self._cells(mean, exact, order, sample)
+        return self
+
+    def _cells(self, mean: Array, exact: Array, order: Array, sample: Array) -> None:
+        """Share axes [d, at least k] and their cells, fitted on rows [n, d], for bits in this order."""
         widths = np.bincount(order)
         axes = np.ascontiguousarray(principal_axes.rounded(exact)[:, : len(widths)])
         y = np.empty((len(widths), len(sample)))
@@ -105,7 +110,6 @@ class SuccessiveRefinement(Nested):
             cuts = self.cuts()
             self.shared["tails"] = np.stack([deep_cells.tails(y[one], cuts[one]) for one in deep])
         self._inverse = None
-        return self
 
     @property
     def bits(self) -> int:

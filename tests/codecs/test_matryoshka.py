@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipeline.codec import build, load, save, shared_bytes
-from pipeline.codecs import matryoshka, nested_training, residual_network
+from pipeline.codecs import iterative_quantization, matryoshka, nested_training, residual_network
 from pipeline.codecs.nested_plan import Plan, plan_of
 from pipeline.stage import UserError
 
@@ -18,7 +18,13 @@ SETTINGS = {
 PLAN = {"sizes": [16, 32, 64], "hidden": 96, "dropout": 0.1, "settings": SETTINGS}
 NAMES = [
     *(f"matryoshka_{bits}" for bits in (16, 32, 64, 128)),
-    *("matryoshka_32_float", "matryoshka_32_ternary", "matryoshka_32_planes", "matryoshka_64_planes_float"),
+    *(
+        "matryoshka_32_float",
+        "matryoshka_32_ternary",
+        "matryoshka_32_planes",
+        "matryoshka_64_planes_float",
+        "matryoshka_16_signs",
+    ),
 ]
 
 
@@ -104,22 +110,43 @@ def test_a_saved_codec_decodes_as_before(fitted, unseen, tmp_path, name):
     np.testing.assert_array_equal(again.decode(again.encode(unseen)), codec.decode(codec.encode(unseen)))
 
 
-def test_hamming_compares_stored_bits_and_signs_those_of_decoded_rows(fitted, unseen):
-    codec = fitted["matryoshka_64"]
+@pytest.mark.parametrize("name", ["matryoshka_64", "matryoshka_16_signs"])
+def test_hamming_compares_stored_bits(fitted, unseen, name):
+    codec = fitted[name]
     codes = codec.encode(unseen)
     unpacked = np.unpackbits(codes["bits"], axis=1).astype(np.float32) * 2 - 1
-    np.testing.assert_allclose(codec.similarity("hamming", codes, codes), unpacked @ unpacked.T / 64, atol=1e-6)
-    # Signs along random directions: the share that differs is the angle, up to what 64 draws give.
-    decoded = codec.decode(codes) - codec.shared["mean"]
-    unit = decoded / np.linalg.norm(decoded, axis=1, keepdims=True)
-    angle = 1 - 2 * np.arccos(np.clip(unit @ unit.T, -1, 1)) / np.pi
-    found = codec.similarity("hamming_signs", codes, codes)
-    assert np.corrcoef(angle.ravel(), found.ravel())[0, 1] > 0.9
-    for rule in codec.compares:
-        best = codec.searcher(rule, codes)(unseen[:20], 1)[:, 0]
-        similarity = codec.similarity(rule, codec.encode(unseen[:20]), codes)
-        np.testing.assert_array_equal(similarity[np.arange(20), best], similarity.max(axis=1))
-    assert fitted["matryoshka_32_planes"].compares == ("hamming_signs",)
+    similarity = codec.similarity("hamming", codes, codes)
+    np.testing.assert_allclose(similarity, unpacked @ unpacked.T / codec.bits, atol=1e-6)
+    best = codec.searcher("hamming", codes)(unseen[:20], 1)[:, 0]
+    np.testing.assert_array_equal(similarity[np.arange(20), best], similarity[:20].max(axis=1))
+    assert "hamming" not in fitted["matryoshka_32_planes"].searches
+
+
+def test_signs_are_a_bit_an_axis_and_counting_them_finds_more_than_counting_bits_with_places(fitted, unseen):
+    signs = fitted["matryoshka_16_signs"]
+    assert sorted(signs.shared["order"].tolist()) == list(range(16))
+    true = np.argsort(-(unseen @ unseen.T), axis=1)[:, 1:11]
+    kept = []
+    for name in ("matryoshka_16_signs", "matryoshka_16"):
+        similarity = fitted[name].similarity("hamming", *[fitted[name].encode(unseen)] * 2)
+        near = np.argsort(-similarity, axis=1, kind="stable")
+        near = np.array([[j for j in row if j != i][:10] for i, row in enumerate(near)])
+        kept.append(np.mean([len(np.intersect1d(*pair)) for pair in zip(near, true, strict=True)]) / 10)
+    assert kept[0] > kept[1]
+
+
+def test_the_rotation_is_orthogonal_and_each_turn_brings_signs_nearer():
+    y = np.random.default_rng(0).standard_normal((500, 8)) * 0.7 ** np.arange(8)
+
+    def distance(turned):
+        return np.square(np.where(turned > 0, 1, -1) - turned).sum()
+
+    found = iterative_quantization.rotation(y, 0)
+    np.testing.assert_allclose(found @ found.T, np.eye(8), atol=1e-12)
+    start = np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))[0]
+    assert distance(y @ found) < distance(y @ start)
+    again = np.linalg.svd(y.T @ np.where(y @ found > 0, 1.0, -1.0))
+    assert distance(y @ (again[0] @ again[2])) <= distance(y @ found) + 1e-9
 
 
 def test_the_same_rows_plan_and_seed_give_the_same_codec(fitted):
@@ -189,7 +216,7 @@ def test_what_a_plan_leaves_out_is_as_shipped():
 
 
 def test_the_shipped_configuration_is_the_shipped_plan():
-    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((Path(__file__).parents[2] / "config/config.yaml").read_text(encoding="utf-8"))
     assert plan_of(config["training"]["matryoshka"]) == Plan(sizes=[64, 128, 256, 512, 1024])
 
 
