@@ -5,9 +5,13 @@
 # make report       results/workflow.html, after a run
 # make peers        the peers' dearer settings: results/peers.csv (hours), and all together: best_by_bytes_peers.csv,
 #                   compression_peers.csv
+# make ablation     what each part of matryoshka's training is worth: results/ablation.csv, results/prefixes.csv and a
+#                   figure (about an hour)
+# make matryoshka   matryoshka codes trained for long, beside faiss's best, in runs/matryoshka (hours); OVER=mine.yaml
+#                   is laid over config/matryoshka.yaml
 # make performance  ours against other programs: results/performance.csv
 # make constraints  pin the newest versions again in envs/
-# make clean        remove all that was made, but for what an endpoint was paid for
+# make clean        remove all that was made, but for runs/ and what an endpoint was paid for
 
 PYTHON ?= python3
 FAISS ?= cpu
@@ -15,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: all test slow check report peers performance constraints clean
+.PHONY: all test slow check report peers ablation matryoshka performance constraints clean
 .DELETE_ON_ERROR:
 
 all: $(VENV)/installed
@@ -39,6 +43,13 @@ report: $(VENV)/installed
 peers: $(VENV)/installed
 	$(SNAKEMAKE) results/peers.csv results/best_by_bytes_peers.csv results/compression_peers.csv
 
+ablation: $(VENV)/installed
+	$(SNAKEMAKE) results/ablation.csv results/prefixes.csv results/figures/ablation.png
+
+matryoshka: $(VENV)/installed
+	$(SNAKEMAKE) results/benchmarks.csv results/best_by_bytes.csv --configfile config/matryoshka.yaml $(OVER) \
+		--directory runs/matryoshka
+
 performance: $(VENV)/installed
 	$(SNAKEMAKE) results/performance.csv
 
@@ -58,7 +69,7 @@ constraints: $(VENV)/installed
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-header --python-version 3.11 \
 		--extra gpu --extra dev pyproject.toml --output-file envs/gpu.txt
 
-# All but what an endpoint was paid for (data/embeddings/paid).
+# All but what an endpoint was paid for (data/embeddings/paid), and runs of other configurations: they may hold the same.
 clean:
 	rm -rf $(VENV) .snakemake results logs data/benchmarks data/corpus
 	if [ -d data/embeddings ]; then find data/embeddings -mindepth 1 -maxdepth 1 ! -name paid -exec rm -rf {} +; fi

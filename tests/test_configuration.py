@@ -36,6 +36,16 @@ def test_the_tiny_configuration_is_accepted(config: dict[str, Any]) -> None:
     configuration.check(merged(config, yaml.safe_load((ROOT / "config/test.yaml").read_text())), SCHEMA)
 
 
+def test_the_long_matryoshka_run_is_accepted_and_has_whatever_the_shipped_one_has(config: dict[str, Any]) -> None:
+    long = merged(config, yaml.safe_load((ROOT / "config/matryoshka.yaml").read_text()))
+    configuration.check(long, SCHEMA)
+    for module in ("successive_refinement", "bit_planes", "matryoshka", "faiss_peers"):
+        assert set(config["representations"][module]) <= set(long["representations"][module])
+    assert {name for name in config["peers"]["faiss_peers"] if "OPQ" in name} <= set(
+        long["representations"]["faiss_peers"]
+    )
+
+
 def defaults(schema: dict[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     found = {}
     for key, part in schema.get("properties", {}).items():

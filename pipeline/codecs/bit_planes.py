@@ -42,7 +42,7 @@ class BitPlanes(Nested):
     """At most budget / 8 bytes a vector."""
 
     array: ClassVar[str] = "bytes"
-    emphasis: ClassVar[float] = 0.0  # an error is weighed by its component's variance to this power
+    emphasis: float = 0.0  # an error is weighed by its component's variance to this power
 
     @property
     def bits(self) -> int:

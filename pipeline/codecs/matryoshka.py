@@ -3,9 +3,9 @@
     matryoshka_<bits>[_planes | _signs][_float | _ternary]
 
 `matryoshka_<bits>` begins as `successive_refinement`: bits have fixed places. `_planes` begins as `bit_planes`, whose
-bits are entropy-coded: they keep most. `_signs` begins as `iterative_quantization`, a bit each for at most d axes, all of
-the same weight: for machines that count differing bits. Then a decoder that serves all prefixes is trained beside the
-closed form's, and with it the encoder, but for that of `_planes` (`nested_training`; the loss is in
+bits are entropy-coded: they keep most. `_signs` begins as `iterative_quantization`, a bit each for at most d axes, all
+of the same weight: for machines that count differing bits. Then a decoder that serves all prefixes is trained beside
+the closed form's, and with it the encoder, but for that of `_planes` (`nested_training`; the loss is in
 `pipeline/training/matryoshka.py`):
 
     x' = mean + P v + r(v, bits),    P v the closed form, r a network (`residual_network`)
@@ -13,7 +13,7 @@ closed form's, and with it the encoder, but for that of `_planes` (`nested_train
 One training serves all sizes of a table and a seed; of `_signs` each size has a rotation and a training of its own. The
 network is shared as int8; with `_float` as float32; with `_ternary` as trits, which it was trained with.
 
-In the order of bits a variance stands for its power 1 + EMPHASIS: what small components say of a row says little of
+In the order of bits a variance stands for its power 1 + `emphasis`: what small components say of a row says little of
 whose neighbour it is.
 
 Search: `asymmetric` and `funnel` (see `nested`); `hamming`, the stored bits of query and row against each other, where
@@ -33,14 +33,13 @@ from pipeline.codecs import bits as packed_bits
 from pipeline.codecs import exhaustive, iterative_quantization, principal_axes, residual_network
 from pipeline.codecs.bit_planes import BitPlanes
 from pipeline.codecs.nested import Nested
-from pipeline.codecs.successive_refinement import SuccessiveRefinement
+from pipeline.codecs.successive_refinement import MOST, SuccessiveRefinement
 from pipeline.stage import UserError
 
 if TYPE_CHECKING:
-    from pipeline.codecs.nested_training import Trained as Found
+    from pipeline.codecs.nested_training import Learned
 
 NAME = re.compile(r"matryoshka_([1-9][0-9]*)(_planes|_signs)?(?:_(float|ternary))?")
-EMPHASIS = 0.25
 NETWORK = "network_"
 
 
@@ -69,6 +68,8 @@ class Trained(Nested):
         if self._network is None or self._lengths is None:
             self._network = residual_network.restored(self.shared, values.shape[1])
             self._lengths = np.linalg.norm(self.backward(), axis=1)
+        if not residual_network.serves(self._network, self.bits):
+            return closed
         return closed + residual_network.residual(self._network, values * self._lengths, self.bits)
 
     def prefix(self, bits: int) -> Self:
@@ -87,7 +88,6 @@ class Trained(Nested):
 class Matryoshka(Trained, SuccessiveRefinement):
     """ceil(bits / 8) bytes a vector, each bit in its place."""
 
-    emphasis: ClassVar[float] = EMPHASIS
     compares: ClassVar[tuple[str, ...]] = ("hamming",)
 
     @property
@@ -111,20 +111,6 @@ class MatryoshkaSigns(Matryoshka):
 @dataclass
 class MatryoshkaPlanes(Trained, BitPlanes):
     """At most budget / 8 bytes a vector, entropy-coded."""
-
-    emphasis: ClassVar[float] = EMPHASIS
-
-
-class _Places(SuccessiveRefinement):
-    """The closed form that training begins with."""
-
-    emphasis: ClassVar[float] = EMPHASIS
-
-
-class _Planes(BitPlanes):
-    """The closed form that training begins with."""
-
-    emphasis: ClassVar[float] = EMPHASIS
 
 
 class _Signs(SuccessiveRefinement):
@@ -157,9 +143,10 @@ def fit_together(names: Sequence[str], seed: int, x: Array, options: Mapping[str
         if kind is MatryoshkaSigns:  # rotated among as many axes as it has bits: a training each
             groups = {codec.budget: [one for one in own if one.budget == codec.budget] for codec in own}
         else:
-            groups = {max(longest, *(codec.budget for codec in own)): own} if own else {}
+            most = MOST * x.shape[1] if kind is Matryoshka else 2**16
+            groups = {min(most, max(longest, *(codec.budget for codec in own))): own} if own else {}
         for budget, some in groups.items():
-            whole = closed(f"{form}_{budget}", seed, budget=budget).fit(x)
+            whole = closed(f"{form}_{budget}", seed, budget=budget, emphasis=plan.emphasis).fit(x)
             for ternary in (False, True):
                 if wanted := [codec for codec in some if (codec.form == residual_network.TERNARY) == ternary]:
                     trained = nested_training.network(whole, x, plan, ternary)
@@ -168,31 +155,30 @@ def fit_together(names: Sequence[str], seed: int, x: Array, options: Mapping[str
     return {codec.name: codec for codec in built}
 
 
-KINDS: tuple[tuple[type[Trained], type[Nested], str], ...] = (
-    (Matryoshka, _Places, "successive_refinement"),
+KINDS: tuple[tuple[type[Trained], type[SuccessiveRefinement] | type[BitPlanes], str], ...] = (
+    (Matryoshka, SuccessiveRefinement, "successive_refinement"),
     (MatryoshkaSigns, _Signs, "successive_refinement"),
-    (MatryoshkaPlanes, _Planes, "bit_planes"),
+    (MatryoshkaPlanes, BitPlanes, "bit_planes"),
 )
 
 
-def _share(codec: Trained, whole: Nested, trained: "Found | None") -> None:
+def _share(codec: Trained, whole: SuccessiveRefinement | BitPlanes, learned: "Learned | None") -> None:
     """Give a codec what it needs of the whole code and of its training."""
     bits = min(codec.budget, whole.bits)
     if bits < codec.budget:
         stage.log.warning("%s: the vectors hold %d bits at most, not %d", codec.name, bits, codec.budget)
     codec.shared = dict(whole.prefix(bits).shared)
-    if trained is None:
+    if learned is None:
         return
-    if trained.forward is not None:
-        learned = slice(0, min(trained.forward.shape[1], len(codec.shared["reach"])))
-        forward = trained.forward[:, learned]
+    if learned.forward is not None:
+        own = slice(0, min(learned.forward.shape[1], len(codec.shared["reach"])))
+        forward = learned.forward[:, own]
         axes, reach = codec.shared["axes"].copy(), codec.shared["reach"].copy()
-        axes[:, learned] = principal_axes.rounded(forward)
-        reach[learned] = np.abs(forward).max(axis=0) / principal_axes.LEVELS
+        axes[:, own] = principal_axes.rounded(forward)
+        reach[own] = np.abs(forward).max(axis=0) / principal_axes.LEVELS
         codec.shared |= {"axes": axes, "reach": reach}
-    if residual_network.serves(trained.network.sizes, bits):
-        stored = residual_network.stored(trained.network, codec.form)
-        codec.shared |= residual_network.cut(stored, len(codec.shared["reach"]))
+    stored = residual_network.stored(learned.network, codec.form)
+    codec.shared |= residual_network.cut(stored, len(codec.shared["reach"]))
 
 
 def build(name: str, seed: int) -> Trained:

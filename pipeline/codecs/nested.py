@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codes, Search, StoredCodec
 from pipeline.codecs import asymmetric, funnel, principal_axes
+from pipeline.stage import UserError
 
 BLOCK = 4096  # rows at a time: what they are unpacked to takes many times their memory
 
@@ -82,6 +83,8 @@ class Nested(StoredCodec):
         packed = self.checked(codes)
         if rule == "asymmetric":
             return asymmetric.cosine(codes, self.decode)
+        if rule != "funnel":
+            raise UserError(f"{self.name} has no search rule {rule!r}")
         prefix = self.prefix(8 * (self.bits // 8 // funnel.PART))
         first = Codes({self.array: packed[:, : prefix.bits // 8]})
         return funnel.search(asymmetric.cosine(first, prefix.decode), codes, self.decode)

@@ -9,10 +9,12 @@ In one process it is trained here; in more, by `pipeline.training.launch`, which
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 
 from pipeline import codec as codecs
+from pipeline import stage
 from pipeline.codec import Array
 from pipeline.codecs.bit_planes import BitPlanes
 from pipeline.codecs.nested_plan import Plan, plan_of
@@ -32,6 +35,7 @@ from pipeline.training.arrays import Rows
 from pipeline.training.distributed import joined
 from pipeline.training.loop import train
 from pipeline.training.matryoshka import Decoder, Embedder, How, Start, held_out, loss
+from pipeline.training.sampler import positions
 from pipeline.training.task import Task
 
 HELD_OUT = 20  # one row in so many chooses the best step and is not trained on
@@ -41,7 +45,7 @@ HIDDEN_STEP = 32
 CODES_ALONE = ("balance", "decorrelation")  # parts of the loss that only an encoder that learns has
 
 
-class Trained(NamedTuple):
+class Learned(NamedTuple):
     """The network, and F [d, k] of the encoder if that has learned."""
 
     network: Network
@@ -57,12 +61,13 @@ def sizes_of(codec: SuccessiveRefinement | BitPlanes, plan: Plan) -> list[int]:
 
 
 def hidden_units(codec: SuccessiveRefinement | BitPlanes, sizes: Sequence[int], plan: Plan) -> int:
-    """As many as the plan has, or fewer: an int8 network and the code that it serves then share 4 d (d + 256) bytes."""
+    """As many as the plan has, or fewer: an int8 network and the codes that it serves then share 4 d (d + 256) bytes,
+    but at least HIDDEN_STEP where these alone share more (d below about 100)."""
     dims, components = codec.shared["axes"].shape
-    longest = codec.prefix(min(codec.bits // 8 * 8, 2 * sizes[-1] - 8))
+    longest = codec.prefix(min(codec.bits // 8 * 8, 2 * sizes[-1]))
     room = 4 * dims * (dims + 256) - codecs.shared_bytes(longest) - 8 * dims
     each = components + dims + 4 * len(sizes) + 4
-    return max(HIDDEN_STEP, min(plan.hidden, room // each // HIDDEN_STEP * HIDDEN_STEP))
+    return min(plan.hidden, max(HIDDEN_STEP, room // each // HIDDEN_STEP * HIDDEN_STEP))
 
 
 def begin(codec: SuccessiveRefinement | BitPlanes, x: Array, sizes: Sequence[int]) -> tuple[Start, Array]:
@@ -121,36 +126,61 @@ def settings_of(codec: SuccessiveRefinement | BitPlanes, rows: int, plan: Plan) 
     weights = dict(plan.settings["weights"])
     if isinstance(codec, BitPlanes):
         weights = {name: weight for name, weight in weights.items() if name not in CODES_ALONE}
-    batch = min(plan.settings["batch"], rows // plan.processes * plan.processes)
-    return settings.from_json({**plan.settings, "weights": weights, "batch": batch, "seed": codec.seed})
+    asked = {**plan.settings, "weights": weights, "seed": codec.seed}
+    each = plan.processes * plan.settings.get("accumulate", 1)
+    if rows < each:
+        raise UserError(f"training.matryoshka: {rows} rows to train on are fewer than {each} processes and parts")
+    if plan.settings["batch"] > rows:
+        asked["batch"] = rows // each * each
+        stage.log.info("training.matryoshka: batches of %d, for there are but %d rows", asked["batch"], rows)
+    return settings.from_json(asked)
 
 
-def network(codec: SuccessiveRefinement | BitPlanes, x: Array, plan: Plan, ternary: bool) -> Trained | None:
+def network(codec: SuccessiveRefinement | BitPlanes, x: Array, plan: Plan, ternary: bool) -> Learned | None:
     """What training on rows x float32 [n, d] found; None where the data are too few, or there is no size to train for.
 
     On the CPU in one process the same rows, plan and seed give the same. Global random generators stay as they are.
+    Raises UserError for unusable settings, and for whatever stops the trainer.
     """
     if not sizes_of(codec, plan) or len(x) < 2 * HELD_OUT:
+        what = f"{len(x)} rows" if len(x) < 2 * HELD_OUT else f"codes of {codec.bits} bits at most"
+        stage.log.warning("matryoshka: nothing is trained for %s: the closed form stands alone", what)
         return None
     chosen = settings_of(codec, len(x) - len(x) // HELD_OUT, plan)
-    with tempfile.TemporaryDirectory() as folder:
-        if plan.processes > 1:
-            return _trained(_launched(codec, x, plan, ternary, chosen, Path(folder)))
-        threads, before = torch.get_num_threads(), random_state.capture()
-        try:
-            torch.set_num_threads(1)
-            torch.manual_seed(codec.seed)
+    positions(chosen.batch, chosen.accumulate, 0, plan.processes)  # refuses a batch that they cannot divide
+    threads, before = torch.get_num_threads(), random_state.capture()
+    try:
+        torch.set_num_threads(1)
+        torch.manual_seed(codec.seed)
+        with _folder(codec, plan, ternary) as folder:
+            if plan.processes > 1:
+                return _learned(_launched(codec, x, plan, ternary, chosen, folder))
             model, data, loss, held_out = make(codec, x, plan, ternary)
             assert isinstance(model, Decoder)
             with joined(plan.device) as processes:
                 train(model, data, loss, chosen, folder, held_out, processes)
-        finally:
-            torch.set_num_threads(threads)
-            random_state.restore(before)
-        return _trained(model)
+            return _learned(model)
+    finally:
+        torch.set_num_threads(threads)
+        random_state.restore(before)
 
 
-def _trained(model: Decoder) -> Trained:
+@contextmanager
+def _folder(codec: SuccessiveRefinement | BitPlanes, plan: Plan, ternary: bool) -> Iterator[Path]:
+    """Where checkpoints lie: in the plan's folder, until training has ended, or nowhere that lasts."""
+    if plan.folder is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+        return
+    kind = f"{codec.name}{'_ternary' if ternary else ''}-seed-{codec.seed}"
+    folder = Path(plan.folder, kind)
+    yield folder
+    shutil.rmtree(folder)
+    if not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
+
+
+def _learned(model: Decoder) -> Learned:
     model = model.cpu()
     with torch.no_grad():
         # In components' own units, so that a decoder needs no others: |P_j| is in what it multiplies.
@@ -158,8 +188,8 @@ def _trained(model: Decoder) -> Trained:
         inner, outer = (model.weights(matrix).numpy() for matrix in (model.inner, model.outer))
         biases, gates, gains = (one.numpy().copy() for one in (model.biases, model.gates, model.gains()))
         found = Network(inner * unit, outer.copy(), biases, gates, gains, np.array(model.sizes))
-        learned = isinstance(model, Embedder) and model.shift is not None
-        return Trained(found, model.encoder().numpy().copy() if learned else None)  # type: ignore[operator]
+        moved = isinstance(model, Embedder) and model.shift is not None
+        return Learned(found, model.encoder().numpy().copy() if moved else None)  # type: ignore[operator]
 
 
 def _launched(
@@ -170,7 +200,8 @@ def _launched(
     chosen: settings.Settings,
     folder: Path,
 ) -> Decoder:
-    """The model as several processes have trained it."""
+    """The model as several processes have trained it. Raises SystemExit if they end otherwise: they say why."""
+    folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "rows.npy", x)
     module = "bit_planes" if isinstance(codec, BitPlanes) else "successive_refinement"
     codecs.save(codec, module, folder / "codec.safetensors", {"seed": codec.seed})
@@ -180,7 +211,7 @@ def _launched(
     command += ["--options", json.dumps(options), "--settings", json.dumps(chosen.to_json())]
     command += ["--folder", str(folder / "run"), "--output", str(folder / "found"), "--device", plan.device]
     if (code := subprocess.run(command, check=False).returncode) != 0:
-        raise UserError(f"training.matryoshka: {plan.processes} processes ended with exit code {code}; see above")
+        raise SystemExit(code)  # what was wrong has been said
     made = make(codec, x, plan, ternary).model
     assert isinstance(made, Decoder)
     made.load_state_dict(checkpoint.read(folder / "found.safetensors").part("model"))

@@ -3,8 +3,9 @@
     r = e_b W_o (g_b * relu(W_i u + h_b)),    u the components' values, as long as what they add to a row
 
 One pair of matrices serves every size b of a nested code. e_b, g_b and h_b lie between those of the sizes that it was
-trained for, by log b; beyond the largest of them e_b falls to 0 at twice that size, where the cells say all. Matrices
-are shared as int8 (a scale a column), float32, or trits (a scale for GROUP weights of a column).
+trained for, by log b; beyond the largest of them e_b falls to 0 at twice that size, where the cells say all: longer
+codes hold the network for their prefixes alone. Matrices are shared as int8 (a scale a column), float32, or trits (a
+scale for GROUP weights of a column).
 
 `pipeline/training/matryoshka.py` trains it.
 """
@@ -54,7 +55,7 @@ def _stored(matrix: Array, form: str) -> dict[str, Array]:
         levels = np.rint(np.divide(matrix, scale, out=np.zeros_like(matrix), where=scale > 0))
         return {"": levels.astype(np.int8), "_scale": scale.astype(np.float32)}
     scales = np.stack([np.abs(part).max(axis=0) for part in _groups(matrix)])  # of trits: of those that are not 0
-    return {"": pack(np.sign(matrix).astype(np.int8).T), "_scale": scales.astype(np.float16)}
+    return {"": pack(np.sign(matrix).astype(np.int8).T), "_scale": scales.astype(np.float32)}
 
 
 def _groups(matrix: Array) -> list[Array]:
@@ -93,13 +94,13 @@ def cut(shared: Mapping[str, Array], components: int) -> dict[str, Array]:
     return found
 
 
-def serves(sizes: Array, bits: int) -> bool:
+def serves(network: Network, bits: int) -> bool:
     """Whether the network has anything to say of a code of so many bits."""
-    return bits < 2 * int(sizes[-1])
+    return bits < 2 * int(network.sizes[-1])
 
 
 def residual(network: Network, u: Array, bits: int) -> Array:
-    """r, float32 [n, d], of components u float32 [n, k]."""
+    """r, float32 [n, d], of components u float32 [n, at least k]: those behind have bits only in longer codes."""
     places = np.log2(np.append(network.sizes, 2 * network.sizes[-1]).astype(np.float64))
     at = np.log2(bits)
     gain = np.float32(np.interp(at, places, np.append(network.gains, 0)))
@@ -107,4 +108,4 @@ def residual(network: Network, u: Array, bits: int) -> Array:
     below = min(int(share), len(network.sizes) - 1)
     above, part = min(below + 1, len(network.sizes) - 1), np.float32(share - int(share))
     bias, gate = ((1 - part) * of[below] + part * of[above] for of in (network.biases, network.gates))
-    return gain * ((gate * np.maximum(u @ network.inner + bias, 0)) @ network.outer)
+    return gain * ((gate * np.maximum(u[:, : len(network.inner)] @ network.inner + bias, 0)) @ network.outer)

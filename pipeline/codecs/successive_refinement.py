@@ -70,7 +70,7 @@ class SuccessiveRefinement(Nested):
     """
 
     array: ClassVar[str] = "bits"
-    emphasis: ClassVar[float] = 0.0  # bits are ordered as if a variance were its power 1 + emphasis
+    emphasis: float = 0.0  # bits are ordered as if a variance were its power 1 + emphasis
 
     def fit(self, x: Array) -> Self:
         check_vectors(x)
@@ -79,7 +79,7 @@ class SuccessiveRefinement(Nested):
     def fit_blocks(self, blocks: Callable[[], Iterable[Array]]) -> Self:
         """Fit on blocks float32 [n_i, d] that `blocks()` gives, twice the same, one at a time.
 
-        Raises UserError for blocks that are no usable vectors, differ in d, or are others the second time.
+        Raises UserError for blocks that are no usable vectors, differ in d, or are more or fewer the second time.
         """
         mean, sample, count = row_statistics.mean_and_sample(blocks(), SAMPLE, self.seed)
         exact, variances = principal_axes.of_covariance(row_statistics.covariance(blocks(), mean, count))

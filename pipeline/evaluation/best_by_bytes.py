@@ -32,10 +32,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scipy.special import stdtrit
-
 from pipeline import stage
 from pipeline.evaluation.compression import cell
+from pipeline.evaluation.statistics import paired
 from pipeline.evaluation.table import write_csv
 from pipeline.plots import measurements, style
 from pipeline.plots.measurements import Metrics, Row, Score, best, metric
@@ -128,12 +127,9 @@ def judge(ours: Contestant | None, peer: Contestant | None, better: int) -> Verd
         margin = better * (ours.score.value - peer.score.value)
         apart = ours.score.low > peer.score.high or peer.score.low > ours.score.high
         return Verdict(("ours" if margin > 0 else "peer") if apart else "tie", "intervals", margin)
-    count = len(common)
-    margin = sum(differences) / count
-    spread = math.sqrt(sum((one - margin) ** 2 for one in differences) / (count - 1))
-    reach = float(stdtrit(count - 1, 0.975)) * spread / math.sqrt(count)
-    winner = "ours" if margin - reach > 0 else "peer" if margin + reach < 0 else "tie"
-    return Verdict(winner, "paired", margin, margin - reach, margin + reach)
+    margin, low, high = paired(differences)
+    winner = "ours" if low > 0 else "peer" if high < 0 else "tie"
+    return Verdict(winner, "paired", margin, low, high)
 
 
 def budgets(dims: int) -> list[int]:

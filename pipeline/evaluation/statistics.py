@@ -1,14 +1,18 @@
 """Bootstrap intervals: 95 %, percentile, by resampling the items of a measurement (Efron & Tibshirani 1993, ch. 13).
+`paired` is Student's, of a mean difference over seeds.
 
 A resample of n items is n draws with replacement. It is held as a row of multiplicities w, so that every statistic here
 is a sum over items weighted by w and all resamples are one matrix product. The resamples of n items are the same for
 every representation, so differences between rows are not blurred by the drawing.
 """
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 from pipeline.codec import Array
 
@@ -91,3 +95,16 @@ def spearman(x: Array, y: Array) -> Estimate:
     if np.isnan(rho[0]):
         return NOTHING
     return Estimate(float(rho[0]), *_interval(rho[1:]))
+
+
+def paired(differences: Sequence[float]) -> Estimate:
+    """The mean m of n differences and Student's 95 % interval, m +- t(n - 1) s / sqrt(n); of one, none (nan)."""
+    count = len(differences)
+    if not count:
+        return NOTHING
+    middle = sum(differences) / count
+    if count == 1:
+        return Estimate(middle, NOTHING.low, NOTHING.high)
+    spread = math.sqrt(sum((one - middle) ** 2 for one in differences) / (count - 1))
+    reach = float(stdtrit(count - 1, 0.975)) * spread / math.sqrt(count)
+    return Estimate(middle, middle - reach, middle + reach)

@@ -187,7 +187,7 @@ def loss(model: nn.Module, samples: Tensor, context: Context) -> dict[str, Part]
     def ranking() -> Tensor:
         own = torch.zeros(originals.shape, dtype=torch.bool, device=x.device)
         own[:, context.mine].fill_diagonal_(True)
-        found, wanted = (log_softmax((s / model.how.temperature).masked_fill(own, -1e9), 1) for s in (mine, originals))
+        found, wanted = (log_softmax((s / model.how.temperature).masked_fill(own, -1e4), 1) for s in (mine, originals))
         return kl_div(found, wanted, reduction="batchmean", log_target=True) / share
 
     parts: dict[str, Part] = {

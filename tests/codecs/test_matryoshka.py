@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from pipeline.codec import build, load, save, shared_bytes
@@ -87,9 +88,30 @@ def test_error_falls_with_every_size(fitted, unseen):
     assert errors[-1] < 0.2 * errors[0]
 
 
-def test_beyond_twice_the_largest_size_there_is_no_network(fitted):
-    assert "network_inner" in fitted["matryoshka_64"].shared
-    assert not [name for name in fitted["matryoshka_128"].shared if name.startswith("network_")]
+def test_a_long_code_holds_the_network_for_its_prefixes_alone(fitted, unseen):
+    long, short = fitted["matryoshka_128"], fitted["matryoshka_32"]
+    closed = build("matryoshka", "matryoshka_128", 0)
+    closed.shared = {key: array for key, array in long.shared.items() if not key.startswith("network_")}
+    np.testing.assert_array_equal(long.decode(long.encode(unseen)), closed.decode(long.encode(unseen)))
+    prefix = long.prefix(32)
+    np.testing.assert_array_equal(prefix.encode(unseen)["bits"], short.encode(unseen)["bits"])
+    np.testing.assert_allclose(prefix.decode(prefix.encode(unseen)), short.decode(short.encode(unseen)), atol=2e-3)
+
+
+def test_sizes_between_the_largest_that_is_trained_and_twice_it_have_more_components():
+    x = np.random.default_rng(0).standard_normal((300, 60)).astype(np.float32) * 0.95 ** np.arange(60, dtype=np.float32)
+    found = matryoshka.fit_together(["matryoshka_40", "matryoshka_32"], 0, x, {**PLAN, "sizes": [16, 32]})
+    components = [len(found[f"matryoshka_{bits}"].shared["reach"]) for bits in (32, 40)]
+    assert components[1] > components[0]
+    assert error(found["matryoshka_40"], x) < error(found["matryoshka_32"], x)
+
+
+def test_a_prefix_shares_what_a_code_of_that_size_shares(fitted):
+    for name in ("matryoshka_64", "matryoshka_128"):
+        prefix = fitted[name].prefix(32)
+        assert {key: array.shape for key, array in prefix.shared.items() if array.size} == {
+            key: array.shape for key, array in fitted["matryoshka_32"].shared.items() if array.size
+        }
 
 
 def test_forms_of_the_network_share_less_and_less(fitted, unseen):
@@ -180,6 +202,91 @@ def test_few_rows_and_few_dimensions_have_the_closed_form_alone():
         assert codec.decode(codec.encode(x)).shape == x.shape
 
 
+def test_what_an_encoder_has_learned_is_what_encodes(monkeypatch):
+    """Axes as int8, each in a scale of its own."""
+    x, moved = rows(300, 1), {}
+
+    def learned(codec, rows, plan, ternary):
+        start, _ = nested_training.begin(codec, rows, [16, 32])
+        moved["forward"] = start.forward * np.linspace(0.5, 2, start.forward.shape[1], dtype=np.float32) + 0.1
+        none = residual_network.Network(
+            *(np.zeros(shape, np.float32) for shape in ((len(start.backward), 4), (4, 24))),
+            *np.zeros((2, 2, 4), np.float32),
+            np.zeros(2, np.float32),
+            np.array([16, 32]),
+        )
+        return nested_training.Learned(none, moved["forward"])
+
+    monkeypatch.setattr(nested_training, "network", learned)
+    codec = matryoshka.fit_together(["matryoshka_32"], 0, x, PLAN)["matryoshka_32"]
+    used = codec.shared["axes"] * codec.shared["reach"]
+    expected = moved["forward"][:, : used.shape[1]]
+    np.testing.assert_allclose(used, expected, atol=np.abs(expected).max() * 0.51 / 127)
+    np.testing.assert_array_less(np.abs(used - expected).max(axis=0), np.abs(expected).max(axis=0) * 0.501 / 127 + 1e-7)
+
+
+def test_rows_that_choose_the_best_step_are_not_trained_on(monkeypatch):
+    x, seen = rows(400, 1), {}
+
+    def remember(held, trained):
+        seen["held"], seen["among"] = held, trained
+        return lambda model: {"error": 0.0}
+
+    monkeypatch.setattr(nested_training, "held_out", remember)
+    for codec in (
+        build("successive_refinement", "successive_refinement_64", 0),
+        build("bit_planes", "bit_planes_64", 0),
+    ):
+        data = nested_training.make(codec.fit(x), x, plan_of(PLAN), False).data.read(0)
+        as_bytes = lambda rows: {row[:24].tobytes() for row in rows}  # noqa: E731
+        assert len(as_bytes(data)) == 380
+        assert len(as_bytes(seen["held"])) == 20
+        assert not as_bytes(data) & as_bytes(seen["held"])
+        assert len(as_bytes(seen["among"])) == 140
+        assert as_bytes(seen["among"]) <= as_bytes(data)
+
+
+def test_training_leaves_the_random_generators_as_they_were():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    matryoshka.fit_together(["matryoshka_16"], 0, rows(100, 1), {**PLAN, "settings": {**SETTINGS, "steps": 2}})
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_fit_that_was_stopped_goes_on_from_its_folder(tmp_path, monkeypatch):
+    plan = {**PLAN, "folder": str(tmp_path / "kept"), "settings": {**SETTINGS, "steps": 60, "checkpoint_every": 20}}
+    whole = matryoshka.fit_together(["matryoshka_32"], 0, rows(300, 1), {**plan, "folder": None})["matryoshka_32"]
+    steps, exact = [], nested_training.loss
+
+    def fails(model, samples, context):
+        steps.append(context.step)
+        if len(steps) == 50:
+            raise KeyboardInterrupt
+        return exact(model, samples, context)
+
+    monkeypatch.setattr(nested_training, "loss", fails)
+    with pytest.raises(KeyboardInterrupt):
+        matryoshka.fit_together(["matryoshka_32"], 0, rows(300, 1), plan)
+    again = matryoshka.fit_together(["matryoshka_32"], 0, rows(300, 1), plan)["matryoshka_32"]
+    assert steps[50] == 40
+    assert not (tmp_path / "kept").exists()
+    for name, array in whole.shared.items():
+        np.testing.assert_array_equal(again.shared[name], array, err_msg=name)
+
+
+def test_an_unknown_search_rule_is_refused(fitted, unseen):
+    for name in ("matryoshka_64", "matryoshka_32_planes"):
+        with pytest.raises(UserError, match=f"{name} has no search rule 'no_such'"):
+            fitted[name].searcher("no_such", fitted[name].encode(unseen))
+
+
+def test_rows_that_are_nearly_all_alike_come_back():
+    x = (1 + 1e-5 * np.random.default_rng(0).standard_normal((200, 24))).astype(np.float32)
+    found = matryoshka.fit_together(["matryoshka_32", "matryoshka_32_ternary", "matryoshka_32_planes"], 0, x, PLAN)
+    for codec in found.values():
+        np.testing.assert_allclose(codec.decode(codec.encode(x)), x, atol=1e-4)
+
+
 def test_two_processes_train_it_as_one_does(unseen):
     plan = {**PLAN, "dropout": 0.3, "encoder_rate": 0.1, "settings": {**PLAN["settings"], "steps": 20}}
     found = [
@@ -199,13 +306,21 @@ def test_two_processes_train_it_as_one_does(unseen):
         ({"dropout": 1}, "dropout must be a number from 0 on and below 1"),
         ({"temperature": 0}, "temperature must be above 0"),
         ({"processes": 0}, "processes must be a whole number"),
+        ({"processes": 1000}, "95 rows to train on are fewer than 1000 processes"),
+        ({"processes": 3}, "a batch of 64 cannot be divided among 3 processes"),
+        ({"sizes": 8}, "sizes must be multiples of 8"),
+        ({"sizes": [40000]}, "up to 32,768"),
+        ({"settings": None}, "settings must be keys and values, not None"),
+        ({"settings": {"weights": [1]}}, "settings.weights must be keys and values"),
+        ({"settings": {"seed": 3}}, "settings.seed: the seeds are those of evaluation.seeds"),
         ({"settings": {"steps": 0}}, "settings: steps"),
         ({"settings": {"weights": {"rank": 1}}}, "weights.rank: this weight has no part"),
     ],
 )
 def test_unusable_plans_are_refused_by_name(plan, said):
+    whole = {**PLAN, "settings": {**SETTINGS, "batch": 64}, **plan}
     with pytest.raises(UserError, match=said):
-        matryoshka.fit_together(["matryoshka_16"], 0, rows(100, 0), {**PLAN, **plan})
+        matryoshka.fit_together(["matryoshka_16"], 0, rows(100, 0), whole)
 
 
 def test_what_a_plan_leaves_out_is_as_shipped():
@@ -269,8 +384,8 @@ def test_between_sizes_gain_and_bias_are_interpolated_by_the_logarithm():
     np.testing.assert_allclose(at(32), expected(0.25, [0, 1]), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(at(64), expected(0.1, [1]), rtol=1e-5)
     assert np.abs(at(128)).max() == 0
-    assert residual_network.serves(one.sizes, 127)
-    assert not residual_network.serves(one.sizes, 128)
+    assert residual_network.serves(one, 127)
+    assert not residual_network.serves(one, 128)
 
 
 @pytest.mark.parametrize("form", ["float", "int8", "ternary"])
@@ -286,6 +401,12 @@ def test_a_network_is_stored_and_cut(form):
         matrix = getattr(one, name)
         np.testing.assert_allclose(getattr(found, name), matrix, atol=tolerance * np.abs(matrix).max() * 1.001)
     np.testing.assert_allclose(found.biases, one.biases, rtol=1e-3)
-    short = residual_network.restored(residual_network.cut(stored, 31), 31)
+    kept = residual_network.cut(stored, 31)
+    assert kept["network_inner"].nbytes == {"float": 31 * 20 * 4, "int8": 31 * 20, "ternary": 7 * 20}[form]
+    assert sum(len(array) for name, array in kept.items() if name == "network_inner_scale" and form == "ternary") in (
+        0,
+        1,
+    )
+    short = residual_network.restored(kept, 31)
     np.testing.assert_array_equal(short.inner, found.inner[:31])
     np.testing.assert_array_equal(short.outer, found.outer)

@@ -110,6 +110,27 @@ def test_dropout_is_in_the_loss_and_not_in_what_is_held_out(x):
     assert measured[f"error_{model.sizes[which]}"] == pytest.approx(error, rel=1e-5)
 
 
+def test_what_dropout_leaves_is_scaled_and_gates_weigh_it(x):
+    model = embedder(dropout=0.5)
+    with torch.no_grad():
+        model.outer.normal_(0, 1)
+        v = model.read(x, 1)[1]
+        closed, whole = model.mean + model.linear(v), model(v, 1)
+        keeps = (torch.rand(4000, 1, 16, dtype=torch.float64) >= 0.5) * 2
+        mean = torch.stack([model(v, 1, keep) for keep in keeps]).mean(0)
+        # A mean over draws: what is left out is made up for.
+        assert float((mean - whole).norm() / (whole - closed).norm()) < 0.1
+        model.gates[1] = 0.5
+        torch.testing.assert_close(model(v, 1) - closed, (whole - closed) / 2)
+
+
+def test_the_loss_scales_what_dropout_leaves(x, monkeypatch):
+    model, kept = embedder(dropout=0.5), []
+    monkeypatch.setattr(model, "forward", lambda v, which, keep=None: kept.append(keep) or v.new_zeros(x.shape) + 1)
+    loss(model, x, context())
+    assert sorted(set(kept[0].unique().tolist())) == [0.0, 2.0]
+
+
 def test_held_out_recall_is_of_the_rows_themselves(x):
     model = embedder()
     measured = held_out(x.float().numpy(), x.float().numpy()[:0])(model)

@@ -67,6 +67,7 @@ def test_a_user_configuration_is_laid_over_the_shipped_one(tree: Any, text: str,
         ("corpus: {options: {lim: 3}}", "corpus source 'packaged': unknown key 'lim'"),
         ("evaluation: {analogy: no.txt}", "evaluation.analogy: no.txt: no such file"),
         ("evaluation: {similarity: {men: no.txt}}", "evaluation.similarity.men: no.txt: no such file"),
+        ("training: {ablation: {left_out: [alon]}}", "config: training.ablation: left_out: there is no variant 'alon'"),
     ],
 )
 def test_options_and_files_are_checked_before_anything_runs(

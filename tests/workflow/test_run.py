@@ -161,6 +161,41 @@ def test_the_peers_grid_meets_the_default_one(tree: Any) -> None:
     assert all(target in makefile.partition("\npeers:")[2].partition("\n\n")[0] for target in targets)
 
 
+def test_the_ablation_trains_each_variant_beside_the_main_job(tree: Any) -> None:
+    targets = ("results/ablation.csv", "results/prefixes.csv", "results/figures/ablation.png")
+    done = tree.run("-n", "-p", *targets)
+    counts, _ = planned(done.stdout)
+    runs = 4  # shipped, untrained, and each of two sizes alone
+    assert counts == {"fit_ablation": 3 * runs, "measure_ablation": 3 * runs, "ablation": 1, "ablation_figure": 1}
+    commands = [line for line in done.stdout.splitlines() if " -m pipeline.codecs.fit " in line]
+    (alone,) = (line for line in commands if "/minilm/alone_128/" in line)
+    assert '"sizes": [128]' in alone
+    assert "--representations matryoshka_128 --seeds" in alone
+    makefile = (CONFIG.parent / "Makefile").read_text()
+    assert all(target in makefile.partition("\nablation:")[2].partition("\n\n")[0] for target in targets)
+
+
+@pytest.mark.slow
+def test_the_ablation_compares_every_variant_with_the_shipped_one(tree: Any) -> None:
+    (tree.folder / "one.json").write_text(json.dumps({"tables": ["spacy_md"]}))
+    done = tree.run("results/figures/ablation.png", configfiles=["config/test.yaml", "one.json"])
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = rows(tree.folder / "results/ablation.csv")
+    assert {row["variant"] for row in table} == {"shipped", "untrained", "alone"}
+    assert {row["search"] for row in table} == {"decoded", "hamming"}
+    for row in table:
+        assert 0 < float(row["knn10_overlap"]) < 1
+        assert bool(row["knn10_overlap_difference"]) == bool(row["compared_with"])
+    (untrained, shipped) = (
+        next(row for row in table if (row["variant"], row["representation"]) == (variant, "matryoshka_128"))
+        for variant in ("untrained", "shipped")
+    )
+    assert int(untrained["shared_bytes"]) < int(shipped["shared_bytes"])
+    prefixes = rows(tree.folder / "results/prefixes.csv")
+    assert {(row["bits"], row["beside"]) for row in prefixes} == {("64", "alone"), ("128", "alone")}
+    assert (tree.folder / "results/figures/ablation.png").stat().st_size > 10_000
+
+
 def test_two_runs_in_one_folder_are_refused(tree: Any) -> None:
     with open(tree.folder / ".snakemake/run.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

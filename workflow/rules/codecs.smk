@@ -31,7 +31,10 @@ except UserError as error:
 def codec_options(wildcards):
     """--options of a module that has some, as arguments."""
     given = CODEC_OPTIONS.get(wildcards.module)
-    return [] if given is None else ["--options", as_json(given)]
+    if given is None:
+        return []
+    folder = f"results/training/{wildcards.table}/.{wildcards.module}.unfinished"
+    return ["--options", as_json({**given, "folder": folder})]
 
 
 def long_first(wildcards):
