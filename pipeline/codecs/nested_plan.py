@@ -13,7 +13,7 @@ WEIGHTS = {"reconstruction": 1.0, "similarity": 0.0, "ranking": 1.0, "balance": 
 LARGEST = 2**15  # bits: a network serves up to twice as many, which is the longest code
 SETTINGS: dict[str, Any] = {
     **{"steps": 400, "batch": 256, "learning_rate": 2e-3, "warmup_steps": 20, "weights": WEIGHTS},
-    **{"metric": "recall", "larger_is_better": True, "evaluate_every": 100, "patience": 4},
+    **{"metric": "recall", "larger_is_better": True, "evaluate_every": 200, "patience": 4},
 }
 
 
