@@ -47,8 +47,8 @@ ablation: $(VENV)/installed
 	$(SNAKEMAKE) results/ablation.csv results/prefixes.csv results/figures/ablation.png
 
 matryoshka: $(VENV)/installed
-	$(SNAKEMAKE) results/benchmarks.csv results/best_by_bytes.csv --configfile config/matryoshka.yaml $(OVER) \
-		--directory runs/matryoshka
+	$(SNAKEMAKE) results/benchmarks.csv results/best_by_bytes.csv results/figures/recall_by_bytes.png \
+		results/figures/distortion_by_bytes.png --configfile config/matryoshka.yaml $(OVER) --directory runs/matryoshka
 
 performance: $(VENV)/installed
 	$(SNAKEMAKE) results/performance.csv

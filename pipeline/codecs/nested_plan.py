@@ -10,6 +10,7 @@ from pipeline.stage import UserError, check_keys
 from pipeline.training import settings
 
 WEIGHTS = {"reconstruction": 1.0, "similarity": 0.0, "ranking": 1.0, "balance": 0.0, "decorrelation": 0.0}
+ENCODER_PARTS = ("balance", "decorrelation")  # parts of the loss that only an encoder that learns has
 LARGEST = 2**15  # bits: a network serves up to twice as many, which is the longest code
 SETTINGS: dict[str, Any] = {
     **{"steps": 400, "batch": 256, "learning_rate": 2e-3, "warmup_steps": 20, "weights": WEIGHTS},

@@ -26,7 +26,7 @@ from pipeline import codec as codecs
 from pipeline import stage
 from pipeline.codec import Array
 from pipeline.codecs.bit_planes import BitPlanes
-from pipeline.codecs.nested_plan import Plan, plan_of
+from pipeline.codecs.nested_plan import ENCODER_PARTS, Plan, plan_of
 from pipeline.codecs.residual_network import Network
 from pipeline.codecs.successive_refinement import TREE, SuccessiveRefinement
 from pipeline.stage import UserError, check_keys
@@ -42,7 +42,6 @@ HELD_OUT = 20  # one row in so many chooses the best step and is not trained on
 TOGETHER = 8  # held-out rows are searched among so many times as many rows, most of them trained on
 MOST_VALUES = 2**28  # floats of codes that are made beforehand: of more rows a part is trained on
 HIDDEN_STEP = 32
-CODES_ALONE = ("balance", "decorrelation")  # parts of the loss that only an encoder that learns has
 
 
 class Learned(NamedTuple):
@@ -125,7 +124,7 @@ def settings_of(codec: SuccessiveRefinement | BitPlanes, rows: int, plan: Plan) 
     """The plan's, for so many rows. Where no encoder learns there is no balance or decorrelation to pay for."""
     weights = dict(plan.settings["weights"])
     if isinstance(codec, BitPlanes):
-        weights = {name: weight for name, weight in weights.items() if name not in CODES_ALONE}
+        weights = {name: weight for name, weight in weights.items() if name not in ENCODER_PARTS}
     asked = {**plan.settings, "weights": weights, "seed": codec.seed}
     each = plan.processes * plan.settings.get("accumulate", 1)
     if rows < each:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.codecs import matryoshka
-from pipeline.codecs.nested_plan import WEIGHTS, Plan, plan_of
+from pipeline.codecs.nested_plan import ENCODER_PARTS, WEIGHTS, Plan, plan_of
 from pipeline.stage import UserError
 
 SHIPPED = "shipped"
@@ -31,7 +31,6 @@ CLOSED_FORM = {
     **{"sizes": [8], "hidden": 1, "encoder_rate": 0.0},
     "settings": {"steps": 1, "warmup_steps": 0, "learning_rate": 0.0},
 }
-CODES_ALONE = ("balance", "decorrelation")  # parts of the loss that only an encoder that learns has
 FIXED_ENCODER, ALL_ALIKE, NO_KIND = "_planes", "_signs", " "  # kinds of codes, by how their names end
 
 Options = Mapping[str, Any]
@@ -70,7 +69,7 @@ def _with(part: str) -> Change:
 
 
 def _not_for(part: str) -> str:
-    return FIXED_ENCODER if part in CODES_ALONE else NO_KIND
+    return FIXED_ENCODER if part in ENCODER_PARTS else NO_KIND
 
 
 CHANGES: Mapping[str, Change] = {
