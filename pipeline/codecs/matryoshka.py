@@ -73,7 +73,7 @@ class Trained(Nested):
         return closed + residual_network.residual(self._network, values * self._lengths, self.bits)
 
     def prefix(self, bits: int) -> Self:
-        code = super().prefix(bits)
+        code = super().prefix(bits)  # type: ignore[safe-super]  # that of the closed form, which stands behind this class
         found = build(re.sub(r"_\d+", f"_{bits}", self.name, count=1), self.seed)
         assert isinstance(found, type(self))
         found.shared = code.shared | residual_network.cut(self.network_arrays(), len(code.shared["reach"]))

@@ -4,6 +4,7 @@ Search: `asymmetric`, the cosine of the float query with the decoded row, block 
 quarter of the code for a shortlist, then of the whole.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -17,7 +18,7 @@ BLOCK = 4096  # rows at a time: what they are unpacked to takes many times their
 
 
 @dataclass
-class Nested(StoredCodec):
+class Nested(StoredCodec, ABC):
     """Codes are one array `array`, uint8 [n, ceil(bits / 8)]. `axes` and `reach` are shared (see `principal_axes`)."""
 
     budget: int = 0  # bits that were asked for
@@ -27,25 +28,25 @@ class Nested(StoredCodec):
     _inverse: Array | None = field(default=None, repr=False)
 
     @property
+    @abstractmethod
     def bits(self) -> int:
         """Bits of a vector: the budget, or fewer where the data hold no more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prefix(self, bits: int) -> Self:
         """The codec of the first `bits` bits. Raises UserError for a size that is no prefix."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fit(self, x: Array) -> Self:
         """Fit on rows x, float32 [n, d]. Raises UserError for rows that are no usable vectors."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, x: Array) -> Codes:
         """The codes of rows x, float32 [n, d]. Raises UserError for rows of another shape or kind."""
-        raise NotImplementedError
 
+    @abstractmethod
     def values(self, packed: Array) -> Array:
         """What some rows of codes say of the components, float32 [n, k]."""
-        raise NotImplementedError
 
     def rows(self, values: Array) -> Array:
         """Rows, float32 [n, d], from what is known of their components, float32 [n, k]."""
@@ -59,9 +60,9 @@ class Nested(StoredCodec):
             decoded[start : start + BLOCK] = self.rows(self.values(packed[start : start + BLOCK]))
         return decoded
 
+    @abstractmethod
     def checked(self, codes: Codes) -> Array:
         """The codes' array. Raises UserError for codes of another codec."""
-        raise NotImplementedError
 
     @property
     def searches(self) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ def begin(codec: SuccessiveRefinement | BitPlanes, x: Array, sizes: Sequence[int
     facts = (mean, backward, sizes, [v.shape[1] for v in values], np.maximum(errors, 1e-12 * variance), variance)
     if isinstance(codec, BitPlanes):
         return Start(*facts), np.concatenate([x, *values], axis=1)
-    cuts, leaves = zip(*(cells(codec.prefix(bits)) for bits in sizes), strict=True)
+    own = (cells(prefix) for prefix in prefixes if isinstance(prefix, SuccessiveRefinement))
+    cuts, leaves = zip(*own, strict=True)
     count, width = len(backward), max(cut.shape[1] for cut in cuts)
     all_cuts = np.full((len(sizes), count, width), np.inf, np.float32)
     all_leaves = np.zeros((len(sizes), count, width + 1), np.float32)
