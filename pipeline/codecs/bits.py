@@ -1,5 +1,6 @@
 """Packed bits: eight to a byte, most significant first, the last byte padded with zeros."""
 
+import faiss
 import numpy as np
 
 from pipeline.codec import Array
@@ -23,9 +24,11 @@ def signs(packed: Array, count: int) -> Array:
 def hamming_similarity(a: Array, b: Array, count: int) -> Array:
     """1 - 2 h / count for all pairs of packed rows, h their Hamming distance: the cosine of their +-1 vectors.
 
-    Whole bytes are compared and the padding, which always agrees, is taken off again: so it does not matter whether
-    the first bit of a byte is its highest (numpy, this file) or its lowest (faiss). The product of +-1 vectors is an
-    integer below 2^24, so float32 holds it exactly.
+    The padding always agrees, so it does not matter whether the first bit of a byte is its highest (numpy, this file) or
+    its lowest (faiss).
     """
-    stored = 8 * a.shape[1]
-    return (signs(a, stored) @ signs(b, stored).T - np.float32(stored - count)) / np.float32(count)
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    found = np.empty((len(a), len(b)), np.int32)
+    pointers = (faiss.swig_ptr(array) for array in (a, b))
+    faiss.hammings(*pointers, len(a), len(b), a.shape[1], faiss.swig_ptr(found))  # counts a word of bits at once
+    return (np.float32(count) - 2 * found).astype(np.float32) / np.float32(count)

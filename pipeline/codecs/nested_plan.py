@@ -13,7 +13,7 @@ WEIGHTS = {"reconstruction": 1.0, "similarity": 0.0, "ranking": 1.0, "balance": 
 ENCODER_PARTS = ("balance", "decorrelation")  # parts of the loss that only an encoder that learns has
 LARGEST = 2**15  # bits: a network serves up to twice as many, which is the longest code
 SETTINGS: dict[str, Any] = {
-    **{"steps": 400, "batch": 256, "learning_rate": 2e-3, "warmup_steps": 20, "weights": WEIGHTS},
+    **{"steps": 200, "batch": 256, "learning_rate": 2e-3, "warmup_steps": 20, "weights": WEIGHTS},
     **{"metric": "recall", "larger_is_better": True, "evaluate_every": 200, "patience": 4},
 }
 
@@ -26,7 +26,7 @@ class Plan:
     hidden: int = 512  # at most: fewer, where an int8 network and its code would share more than 4 d (d + 256) bytes
     emphasis: float = 0.25  # bits are ordered as if a component's variance were its power 1 + emphasis
     encoder_rate: float = 0.03
-    dropout: float = 0.3
+    dropout: float = 0.0
     temperature: float = 0.05
     processes: int = 1
     device: str = "cpu"

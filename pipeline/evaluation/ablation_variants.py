@@ -7,7 +7,8 @@
     with_<part>       a part of the loss that has no weight has the weight ADDED
     encoder_fixed     the encoder stays that of the closed form
     without_emphasis  bits are ordered by the variances themselves
-    without_dropout   all hidden units in every step
+    with_dropout      the share DROPPED of the hidden units is left out in every step, where none is
+    without_dropout   all hidden units in every step, where some are left out
     alone             for each size a network of its own, trained for that size alone, in as many steps and with, at
                       most, as many hidden units as the one for all sizes
     alone_small       the same, the hidden units divided by the number of the plan's sizes: all these networks together
@@ -27,6 +28,7 @@ from pipeline.stage import UserError
 SHIPPED = "shipped"
 ALONE = ("alone", "alone_small")
 ADDED = 1.0
+DROPPED = 0.3
 CLOSED_FORM = {
     **{"sizes": [8], "hidden": 1, "encoder_rate": 0.0},
     "settings": {"steps": 1, "warmup_steps": 0, "learning_rate": 0.0},
@@ -79,6 +81,7 @@ CHANGES: Mapping[str, Change] = {
     **{f"with_{part}": _with(part) for part in WEIGHTS},
     "encoder_fixed": Change(lambda plan, bits: {"encoder_rate": 0.0}, not_for=FIXED_ENCODER),
     "without_emphasis": Change(lambda plan, bits: {"emphasis": 0.0}, not_for=ALL_ALIKE),
+    "with_dropout": Change(lambda plan, bits: {} if plan.dropout else {"dropout": DROPPED}),
     "without_dropout": Change(lambda plan, bits: {"dropout": 0.0}),
     "alone": Change(lambda plan, bits: {"sizes": [bits]}, each_size=True),
     "alone_small": Change(

@@ -63,8 +63,9 @@ def test_what_changes_nothing_or_leaves_no_loss_is_left_out():
     names = set(runs(plan, NAMES)) - {"alone_64", "alone_128", "alone_small_64", "alone_small_128"}
     assert names == {
         *("shipped", "untrained", "without_reconstruction", "without_balance"),
-        *("with_similarity", "with_ranking", "with_decorrelation"),
+        *("with_similarity", "with_ranking", "with_decorrelation", "with_dropout"),
     }
+    assert runs(plan, NAMES)["with_dropout"].options["dropout"] == 0.3
     assert "without_reconstruction" not in runs(weighed(ranking=0), NAMES)
     assert "alone_64" not in runs({**PLAN, "sizes": [64]}, NAMES)
 
