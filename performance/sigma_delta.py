@@ -20,8 +20,8 @@ from scipy.linalg import hadamard
 from threadpoolctl import threadpool_limits
 
 from performance.measurement import alone, medians, row, write_rows
-from pipeline import stage
-from pipeline.codecs import bits, projection
+from pipeline import bits, stage
+from pipeline.codecs import projection
 from pipeline.neurons import sigma_delta
 from pipeline.stage import UserError
 

@@ -150,6 +150,35 @@ class Comparable(Protocol):
         ...
 
 
+@runtime_checkable
+class Spiking(Protocol):
+    """A code whose codes are spike trains."""
+
+    @property
+    def timesteps(self) -> int: ...
+
+    def spike_train(self, codes: Codes) -> Any:
+        """The `SpikeTrain` (pipeline/spikes/train.py) that the codes are."""
+        ...
+
+
+@runtime_checkable
+class Quantizing(Protocol):
+    """A code of integers: which ones values are rounded to, and which ones codes hold. They are to be the same."""
+
+    def integers(self, x: Array) -> Array:
+        """Integers [n, d] of rows x float32 [n, d]."""
+        ...
+
+    def stored_integers(self, codes: Codes) -> Array:
+        """Integers [n, d] of the codes."""
+        ...
+
+    def outside(self, x: Array) -> Array:
+        """bool [n, d]: values beyond the range that the integers span."""
+        ...
+
+
 FitTogether = Callable[[Sequence[str], int, Array, Mapping[str, Any]], dict[str, Codec]]
 """(names, seed, fit rows x float32 [n, d], options) -> fitted codecs by name"""
 
@@ -200,14 +229,29 @@ def input_of(codec: Codec, raw: Array, unit: Array) -> Array:
     return raw if codec.lossless else unit
 
 
+ROOMS = ("codecs", "spikes")
+"""Folders of the package that codec modules lie in. A name is that of one module in all of them."""
+
+
 def modules() -> list[str]:
-    """The codec modules: files of pipeline/codecs with a `build`, by name. None of them is imported."""
-    files = sorted((Path(__file__).parent / "codecs").glob("*.py"))
+    """The codec modules: files of these folders with a `build`, by name. None of them is imported."""
+    files = sorted(file for room in ROOMS for file in (Path(__file__).parent / room).glob("*.py"))
     return [file.stem for file in files if "\ndef build(" in file.read_text(encoding="utf-8")]
 
 
+def dotted(module: str) -> str:
+    """`pipeline.codecs.binary` of `binary`. Raises UserError for a module that there is not."""
+    if not module.isidentifier():
+        raise UserError(f"representations: {module!r} is no name of a codec module")
+    for room in ROOMS:
+        if (Path(__file__).parent / room / f"{module}.py").is_file():
+            return f"pipeline.{room}.{module}"
+    places = " or ".join(f"pipeline/{room}/{module}.py" for room in ROOMS)
+    raise UserError(f"representations: there is no codec module {module!r} ({places})")
+
+
 def build(module: str, name: str, seed: int) -> Codec:
-    """The unfitted codec `name` of `pipeline/codecs/<module>.py`.
+    """The unfitted codec `name` of a module.
 
     Raises UserError for a module or name that there is not.
     """
@@ -215,7 +259,7 @@ def build(module: str, name: str, seed: int) -> Codec:
 
 
 def together(module: str) -> FitTogether | None:
-    """How the module fits all codecs of a seed at once, if it does: `fit_together` of `pipeline/codecs/<module>.py`.
+    """How the module fits all codecs of a seed at once, if it does: its `fit_together`.
 
     Raises UserError for a module that there is not.
     """
@@ -223,16 +267,9 @@ def together(module: str) -> FitTogether | None:
 
 
 def _imported(module: str) -> Any:
-    if not module.isidentifier():
-        raise UserError(f"representations: {module!r} is no name of a codec module")
-    try:
-        found = importlib.import_module(f"pipeline.codecs.{module}")
-    except ModuleNotFoundError as error:
-        if error.name != f"pipeline.codecs.{module}":
-            raise
-        raise UserError(f"representations: there is no codec module {module!r} (pipeline/codecs/{module}.py)") from None
+    found = importlib.import_module(dotted(module))
     if not hasattr(found, "build"):
-        raise UserError(f"representations: pipeline/codecs/{module}.py holds no codecs")
+        raise UserError(f"representations: {found.__name__} holds no codecs")
     return found
 
 

@@ -171,7 +171,7 @@ def test_check_vectors():
     ("module", "name", "message"),
     [
         ("nothing", "x", "no codec module 'nothing'"),
-        ("bits", "x", "bits.py holds no codecs"),
+        ("projection", "x", "pipeline.codecs.projection holds no codecs"),
         ("binary", "sing", "'sing'"),
         ("floats", "float8", "'float8'"),
     ],

@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, NotApplicableError, StoredCodec, check_vectors, dimensions
-from pipeline.codecs.layout import check_layout
+from pipeline.layout import check_layout
 from pipeline.stage import UserError
 
 

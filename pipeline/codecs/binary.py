@@ -13,9 +13,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from pipeline import bits, exhaustive
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import bits, exhaustive
-from pipeline.codecs.layout import check_layout, check_padding
+from pipeline.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 

@@ -29,8 +29,8 @@ from pipeline.codec import Array, Codec, Codes, check_vectors
 from pipeline.codecs import principal_axes
 from pipeline.codecs.bit_plane_coder import Decisions, decisions, limits, read, write
 from pipeline.codecs.bit_plane_order import KINDS, PLANES, Model, cut, learn
-from pipeline.codecs.layout import check_layout
 from pipeline.codecs.nested import BLOCK, Nested
+from pipeline.layout import check_layout
 from pipeline.stage import UserError
 
 NAME = re.compile(r"bit_planes_([1-9][0-9]*)")

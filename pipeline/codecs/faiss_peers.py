@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Self
 import faiss
 import numpy as np
 
+from pipeline import bits, exhaustive
 from pipeline.codec import Array, Codec, Codes, NotApplicableError, Search, StoredCodec, check_vectors, dimensions
-from pipeline.codecs import bits, exhaustive
-from pipeline.codecs.layout import check_layout, check_padding
+from pipeline.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 PREFIX = "faiss:"

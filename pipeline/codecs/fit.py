@@ -52,7 +52,7 @@ def fitting(
     together = codecs.together(module)
     if together is None:
         if options is not None:
-            raise UserError(f"--options: pipeline/codecs/{module}.py takes none")
+            raise UserError(f"--options: {codecs.dotted(module)} takes none")
         return lambda name, seed: fit_one(module, name, seed, table, unit)
     fitted: dict[int, dict[str, Codec]] = {}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, NotApplicableError, StoredCodec, check_vectors, dimensions
 from pipeline.codecs import principal_axes
-from pipeline.codecs.layout import check_layout
+from pipeline.layout import check_layout
 from pipeline.stage import UserError
 
 

@@ -15,10 +15,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from pipeline import bits, exhaustive
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import bits, exhaustive, ridge
-from pipeline.codecs.layout import check_layout, check_padding
+from pipeline.codecs import ridge
 from pipeline.codecs.ternary_weights import restore_weights, ternarize_weights
+from pipeline.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 NAMES = ("sign_ridge", "sign_ridge_int8", "sign_ridge_ternary")

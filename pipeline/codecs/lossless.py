@@ -24,10 +24,10 @@ import numpy as np
 
 from pipeline.codec import Array, Codec, Codes, StoredCodec, Strings, check_vectors
 from pipeline.codecs import positional, row_model
-from pipeline.codecs.layout import check_strings
 from pipeline.codecs.positional import System
 from pipeline.codecs.range_coder import Reader, Writer
 from pipeline.codecs.row_model import ESCAPE, RowModel
+from pipeline.layout import check_strings
 from pipeline.stage import UserError
 
 GROUP = 1024

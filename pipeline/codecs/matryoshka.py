@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from pipeline import stage
+from pipeline import bits as packed_bits
+from pipeline import exhaustive, stage
 from pipeline.codec import Array, Codec, Codes, Search, check_vectors
-from pipeline.codecs import bits as packed_bits
-from pipeline.codecs import exhaustive, iterative_quantization, principal_axes, residual_network
+from pipeline.codecs import iterative_quantization, principal_axes, residual_network
 from pipeline.codecs.bit_planes import BitPlanes
 from pipeline.codecs.nested import Nested
 from pipeline.codecs.successive_refinement import MOST, SuccessiveRefinement

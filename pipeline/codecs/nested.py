@@ -10,8 +10,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from pipeline import asymmetric
 from pipeline.codec import Array, Codes, Search, StoredCodec
-from pipeline.codecs import asymmetric, funnel, principal_axes
+from pipeline.codecs import funnel, principal_axes
 from pipeline.stage import UserError
 
 BLOCK = 4096  # rows at a time: what they are unpacked to takes many times their memory

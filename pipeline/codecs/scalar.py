@@ -19,9 +19,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from pipeline import asymmetric
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import asymmetric
-from pipeline.codecs.layout import check_layout, check_padding
+from pipeline.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 LEVELS = 255  # int8: one byte a value

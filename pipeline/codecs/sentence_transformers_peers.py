@@ -29,9 +29,9 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
+from pipeline import bits, exhaustive
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, check_vectors
-from pipeline.codecs import bits, exhaustive
-from pipeline.codecs.layout import Layout, check_layout, check_padding
+from pipeline.layout import Layout, check_layout, check_padding
 from pipeline.stage import UserError
 
 PREFIX = "sentence-transformers:"

@@ -29,9 +29,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from pipeline import bits, exhaustive
 from pipeline.codec import Array, Codec, Codes, NotApplicableError, Search, StoredCodec, check_vectors
-from pipeline.codecs import bits, condensation, dual, exhaustive, principal_axes, projection, ridge
-from pipeline.codecs.layout import check_layout, check_padding
+from pipeline.codecs import condensation, dual, principal_axes, projection, ridge
+from pipeline.layout import check_layout, check_padding
 from pipeline.neurons import sigma_delta as modulator
 from pipeline.stage import UserError
 

@@ -29,8 +29,8 @@ import numpy as np
 from pipeline import stage
 from pipeline.codec import Array, Codes, check_vectors, dimensions
 from pipeline.codecs import deep_cells, principal_axes, refinement_tree, row_statistics
-from pipeline.codecs.layout import check_layout, check_padding
 from pipeline.codecs.nested import BLOCK, Nested
+from pipeline.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 NAME = re.compile(r"successive_refinement_([1-9][0-9]*)")

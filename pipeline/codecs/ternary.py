@@ -20,10 +20,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from pipeline import asymmetric
 from pipeline.codec import Array, Codec, Codes, Search, StoredCodec, Strings, check_vectors
-from pipeline.codecs import asymmetric, trits
-from pipeline.codecs.layout import check_layout, check_strings
+from pipeline.codecs import trits
 from pipeline.codecs.trit_strings import trit_strings, trits_of_strings
+from pipeline.layout import check_layout, check_strings
 from pipeline.stage import UserError
 
 FACTORS = np.arange(0.8, 2.6, 0.04)

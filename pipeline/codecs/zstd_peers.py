@@ -12,7 +12,7 @@ import numpy as np
 import zstandard
 
 from pipeline.codec import Array, Codec, Codes, StoredCodec, Strings, check_vectors
-from pipeline.codecs.layout import check_strings
+from pipeline.layout import check_strings
 from pipeline.stage import UserError
 
 LEVEL = 19

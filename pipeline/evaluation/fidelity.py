@@ -5,8 +5,8 @@ Everything is returned one value an item, so that `statistics` can resample; mu 
 
 import numpy as np
 
+from pipeline import exhaustive
 from pipeline.codec import Array
-from pipeline.codecs import exhaustive
 
 DISTANCE_PAIRS = 100_000
 

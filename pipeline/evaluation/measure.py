@@ -19,9 +19,8 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from pipeline import stage, word_analogy, word_similarity
-from pipeline.codec import Array, Codec, Codes, Comparable, Search, Searchable, input_of
-from pipeline.codecs import exhaustive
+from pipeline import exhaustive, stage, word_analogy, word_similarity
+from pipeline.codec import Array, Codec, Codes, Comparable, Quantizing, Search, Searchable, Spiking, input_of
 from pipeline.evaluation import fidelity, ledger, retrieval, speed
 from pipeline.evaluation.statistics import NOTHING, Estimate, mean, ratio, spearman
 from pipeline.evaluation.word_rows import word_rows
@@ -174,6 +173,16 @@ def fidelity_measurements(
     yield Measurement("distance_mape", ratio(*errors), len(test))
 
 
+def spike_measurements(codec: Codec, x: Array, codes: Codes) -> Iterator[Measurement]:
+    """What spikes cost, and whether integers come back from them. x [n, d]: what the codec was given."""
+    if isinstance(codec, Spiking):
+        yield plain("spikes_per_value", codec.spike_train(codes).spikes / x.size)
+        yield plain("timesteps", codec.timesteps)
+    if isinstance(codec, Quantizing):
+        yield plain("exact_codes", np.mean(codec.integers(x) == codec.stored_integers(codes)))
+        yield plain("clipped_values", codec.outside(x).mean())
+
+
 def search_measurements(
     whole: Search, unseen: Search, unit: Array, truth: Truth, timed: Search | None
 ) -> Iterator[Measurement]:
@@ -225,6 +234,7 @@ def measure_codec(
         *(plain(metric, value) for metric, value in ledger.cost(codec, codes, x.shape[1])._asdict().items()),
         plain("encode_vectors_per_s", encode_rate),
     ]
+    common += spike_measurements(codec, x, codes)
     rules: dict[str, list[Measurement]] = {}
     decoded = None
     if codec.decodes:

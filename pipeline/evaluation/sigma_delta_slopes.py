@@ -28,9 +28,9 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from pipeline import stage
+from pipeline import bits, stage
 from pipeline.codec import Array
-from pipeline.codecs import bits, projection
+from pipeline.codecs import projection
 from pipeline.codecs.condensation import Window
 from pipeline.neurons import sigma_delta
 from pipeline.stage import UserError

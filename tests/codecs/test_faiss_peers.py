@@ -2,8 +2,9 @@ import faiss
 import numpy as np
 import pytest
 
+from pipeline import exhaustive
 from pipeline.codec import NotApplicableError, load, save, shared_bytes
-from pipeline.codecs import exhaustive, faiss_peers
+from pipeline.codecs import faiss_peers
 from pipeline.codecs.faiss_peers import build, parse
 from pipeline.stage import UserError
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.codec import Codes
 from pipeline.codecs import funnel
-from pipeline.codecs.exhaustive import inner_product
+from pipeline.exhaustive import inner_product
 
 RNG = np.random.default_rng(0)
 BASE = RNG.standard_normal((400, 8)).astype(np.float32)

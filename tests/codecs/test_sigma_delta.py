@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from pipeline import bits
 from pipeline.codec import Codes, NotApplicableError, load, save, shared_bytes
-from pipeline.codecs import binary, bits, dual, projection, ternary
+from pipeline.codecs import binary, dual, projection, ternary
 from pipeline.codecs.sigma_delta import build
 from pipeline.evaluation.ledger import shares
 from pipeline.neurons import sigma_delta as modulator

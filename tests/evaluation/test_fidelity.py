@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.codecs import exhaustive
+from pipeline import exhaustive
 from pipeline.evaluation import fidelity
 from pipeline.evaluation.statistics import ratio
 from pipeline.store import unit_rows

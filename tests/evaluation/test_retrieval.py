@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.codecs import exhaustive
+from pipeline import exhaustive
 from pipeline.evaluation.retrieval import K, neighbours, overlaps, pick_queries
 from pipeline.store import unit_rows
 

@@ -46,7 +46,7 @@ rule fit:
     input:
         code=lambda wildcards: code(
             "pipeline.codecs.fit",
-            f"pipeline.codecs.{wildcards.module}",
+            codec.dotted(wildcards.module),
             *CODEC_TRAINING.get(wildcards.module, []),
         ),
         embedding="data/embeddings/{table}.parquet",

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from pipeline import configuration, dependencies
+from pipeline import codec, configuration, dependencies
 from pipeline.corpus import source as corpus_source
 from pipeline.corpus.source import SOURCES as CORPUS_SOURCES
 from pipeline.embeddings.source import SOURCES as EMBEDDING_SOURCES

@@ -26,7 +26,7 @@ COMPRESSION = [
 rule ledger:
     input:
         code=code("pipeline.evaluation.compression"),
-        modules=code(*(f"pipeline.codecs.{module}" for module in REPRESENTATIONS)),
+        modules=code(*(codec.dotted(module) for module in REPRESENTATIONS)),
         benchmarks="results/benchmarks.parquet",
         embeddings=expand("data/embeddings/{table}.parquet", table=TABLES),
         codecs=expand(
@@ -80,9 +80,7 @@ rule best_by_bytes:
 use rule ledger as ledger_peers with:
     input:
         code=code("pipeline.evaluation.compression"),
-        modules=code(
-            *(f"pipeline.codecs.{module}" for module in {**REPRESENTATIONS, **PEERS})
-        ),
+        modules=code(*(codec.dotted(module) for module in {**REPRESENTATIONS, **PEERS})),
         benchmarks=["results/benchmarks.parquet", "results/peers.parquet"],
         embeddings=expand("data/embeddings/{table}.parquet", table=TABLES),
         codecs=expand(
@@ -143,7 +141,7 @@ rule stream:
     input:
         code=code(
             "pipeline.evaluation.stream",
-            *(f"pipeline.codecs.{module}" for module in STREAM_MODULES),
+            *(codec.dotted(module) for module in STREAM_MODULES),
         ),
         documents="data/corpus/documents",
         tokenizer="data/corpus/tokenizer.json",

@@ -14,7 +14,7 @@ FIGURES = expand("results/figures/{figure}.png", figure=FIGURE_NAMES)
 rule measure:
     input:
         code=lambda wildcards: code(
-            "pipeline.evaluation.measure", f"pipeline.codecs.{wildcards.module}"
+            "pipeline.evaluation.measure", codec.dotted(wildcards.module)
         ),
         embedding="data/embeddings/{table}.parquet",
         codecs="results/codecs/{table}/{module}",
@@ -74,7 +74,7 @@ rule table:
 use rule measure as measure_peers with:
     input:
         code=lambda wildcards: code(
-            "pipeline.evaluation.measure", f"pipeline.codecs.{wildcards.module}"
+            "pipeline.evaluation.measure", codec.dotted(wildcards.module)
         ),
         embedding="data/embeddings/{table}.parquet",
         codecs="results/peers/codecs/{table}/{module}",

@@ -45,7 +45,7 @@ use rule fit as fit_ablation with:
 use rule measure as measure_ablation with:
     input:
         code=lambda wildcards: code(
-            "pipeline.evaluation.measure", f"pipeline.codecs.{wildcards.module}"
+            "pipeline.evaluation.measure", codec.dotted(wildcards.module)
         ),
         embedding="data/embeddings/{table}.parquet",
         codecs="results/ablation/codecs/{table}/{run}/{module}",

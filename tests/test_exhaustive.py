@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.codecs import exhaustive
+from pipeline import exhaustive
 
 
 def order(scores, k, last_first=False):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from pipeline import asymmetric
 from pipeline.codec import Codes, Strings
-from pipeline.codecs import asymmetric
 
 
 @pytest.mark.parametrize("rows", [3, 10, 4096, 9000])

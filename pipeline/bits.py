@@ -24,11 +24,12 @@ def signs(packed: Array, count: int) -> Array:
 def hamming_similarity(a: Array, b: Array, count: int) -> Array:
     """1 - 2 h / count for all pairs of packed rows, h their Hamming distance: the cosine of their +-1 vectors.
 
-    The padding always agrees, so it does not matter whether the first bit of a byte is its highest (numpy, this file) or
-    its lowest (faiss).
+    The padding always agrees, so it does not matter whether a byte's first bit is its highest (numpy, this file) or its
+    lowest (faiss).
     """
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
     found = np.empty((len(a), len(b)), np.int32)
     pointers = (faiss.swig_ptr(array) for array in (a, b))
-    faiss.hammings(*pointers, len(a), len(b), a.shape[1], faiss.swig_ptr(found))  # counts a word of bits at once
+    # Counts a word of bits at once.
+    faiss.hammings(*pointers, len(a), len(b), a.shape[1], faiss.swig_ptr(found))  # type: ignore[attr-defined]
     return (np.float32(count) - 2 * found).astype(np.float32) / np.float32(count)

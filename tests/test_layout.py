@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.codec import Codes, Strings
-from pipeline.codecs.layout import check_layout, check_padding, check_strings
+from pipeline.layout import check_layout, check_padding, check_strings
 from pipeline.stage import UserError
 
 LAYOUT = {"bits": (np.uint8, (3,)), "level": (np.float16, ())}

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline.codecs import bits
+from pipeline import bits
 
 bool_rows = st.tuples(st.integers(1, 6), st.integers(1, 40)).flatmap(lambda shape: hnp.arrays(bool, shape))
 
