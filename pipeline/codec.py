@@ -166,6 +166,11 @@ class Spiking(Protocol):
 class Quantizing(Protocol):
     """A code of integers: which ones values are rounded to, and which ones codes hold. They are to be the same."""
 
+    @property
+    def step(self) -> Array:
+        """What an integer more adds to a value of each dimension, float32 [d]."""
+        ...
+
     def integers(self, x: Array) -> Array:
         """Integers [n, d] of rows x float32 [n, d]."""
         ...

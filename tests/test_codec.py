@@ -37,6 +37,7 @@ CODECS = [  # those of sentence-transformers are saved in their own test: import
     *(("linear_decoder", f"sign_ridge{weights}") for weights in ("", "_int8", "_ternary")),
     *(("sigma_delta", f"sigma_delta_{name}") for name in ("r2_64", "r1_64_dual", "r3_40_sparse", "r1_40_smooth")),
     *(("sigma_delta", f"sigma_delta_{name}") for name in ("r2_48_smooth_dual", "greedy_30")),
+    ("phase", "phase_4"),
     *(("lossless", "lossless"), ("zstd_peers", "zstd"), ("zstd_peers", "zstd_shuffled")),
     *(("binary", name) for name in ("sign", "sign_centered")),
     *(("faiss_peers", f"faiss:{name}") for name in ("SQ8", "RaBitQ2", "EDEN2", "PCA6,SQ4", "ITQ6,LSH", "PQ4x4np")),

@@ -8,7 +8,7 @@ BEFORE_TASKS = (
 )
 TASKS = ("wordsim353", "simlex999", "analogy_semantic", "analogy_syntactic")
 AFTER_TASKS = (
-    *("spikes_per_value", "timesteps", "exact_codes", "clipped_values"),
+    *("spikes_per_value", "timesteps", "exact_codes", "largest_error_steps", "clipped_values"),
     *("encode_vectors_per_s", "decode_vectors_per_s", "queries_per_s"),
 )
 COUNTS = {"vectors", "dims", "shared_bytes", "timesteps"}  # whole numbers, written without a decimal point

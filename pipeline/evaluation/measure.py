@@ -173,14 +173,17 @@ def fidelity_measurements(
     yield Measurement("distance_mape", ratio(*errors), len(test))
 
 
-def spike_measurements(codec: Codec, x: Array, codes: Codes) -> Iterator[Measurement]:
-    """What spikes cost, and whether integers come back from them. x [n, d]: what the codec was given."""
+def spike_measurements(codec: Codec, x: Array, codes: Codes, decoded: Array) -> Iterator[Measurement]:
+    """What spikes cost, and whether integers come back from them: of test rows x, decoded [n, d], and their codes."""
     if isinstance(codec, Spiking):
         yield plain("spikes_per_value", codec.spike_train(codes).spikes / x.size)
         yield plain("timesteps", codec.timesteps)
     if isinstance(codec, Quantizing):
         yield plain("exact_codes", np.mean(codec.integers(x) == codec.stored_integers(codes)))
-        yield plain("clipped_values", codec.outside(x).mean())
+        beyond = codec.outside(x)
+        steps = np.divide(np.abs(x - decoded), codec.step, out=np.zeros_like(x), where=codec.step > 0)
+        yield plain("largest_error_steps", steps[~beyond].max(initial=0))
+        yield plain("clipped_values", beyond.mean())
 
 
 def search_measurements(
@@ -234,7 +237,6 @@ def measure_codec(
         *(plain(metric, value) for metric, value in ledger.cost(codec, codes, x.shape[1])._asdict().items()),
         plain("encode_vectors_per_s", encode_rate),
     ]
-    common += spike_measurements(codec, x, codes)
     rules: dict[str, list[Measurement]] = {}
     decoded = None
     if codec.decodes:
@@ -242,6 +244,7 @@ def measure_codec(
         common.append(plain("decode_vectors_per_s", decode_rate))
         decoded_unit = unit_rows(decoded)
         common += fidelity_measurements(x, decoded, decoded_unit, unit, truth, seed)
+        common += spike_measurements(codec, x[test], codes.take(test), decoded[test])
         whole, unseen = (exhaustive.inner_product(part) for part in (decoded_unit, decoded_unit[test]))
         rules["decoded"] = [
             *search_measurements(whole, unseen, unit, truth, whole),

@@ -82,6 +82,11 @@ class IntegerCode(SpikeCode):
         self.shared = calibration.fitted(check_vectors(x), self.highest, self.centred, self.chosen)
         return self
 
+    @property
+    def step(self) -> Array:
+        """What an integer more adds to a value of each dimension, float32 [d]."""
+        return self.shared["step"]
+
     def integers(self, x: Array) -> Array:
         """int32 [n, d], lowest .. highest, of rows float32 [n, d]."""
         check_vectors(x, len(self.shared["step"]))

@@ -15,7 +15,8 @@ from pipeline.codecs.fit import fit_module
 from pipeline.embeddings import spacy_md
 from pipeline.embeddings.vocabulary import Vocabulary
 from pipeline.evaluation import measure, sets
-from pipeline.evaluation.measure import SCHEMA, find_truth, main, measure_module, read_tasks
+from pipeline.evaluation.measure import SCHEMA, find_truth, main, measure_module, read_tasks, spike_measurements
+from pipeline.spikes.phase import Phase
 from pipeline.split import split
 from pipeline.stage import UserError
 from pipeline.store import EmbeddingTable, array_digest, read_parquet, unit_rows, write_embedding
@@ -379,3 +380,40 @@ def test_wordsim353_of_real_vectors_is_what_scipy_says(tmp_path):
     assert found["value"] == pytest.approx(expected, abs=1e-6)
     assert found["covered"] == len(both) > 330
     assert found["value"] > 0.5  # real vectors, real scores
+
+
+# --- spikes -------------------------------------------------------------------------------------------------------
+
+
+class Faulty(Phase):
+    """Loses the last step: an integer that is odd comes back one lower."""
+
+    def to_integers(self, train):
+        return super().to_integers(train) & ~1
+
+
+@pytest.mark.parametrize("kind", [Phase, Faulty])
+def test_spikes_are_counted_and_integers_compared(kind):
+    x = np.random.default_rng(0).standard_normal((400, 6)).astype(np.float32)
+    codec = kind("phase_4", 0, steps=4).fit(x[:300])
+    some = np.concatenate([x[300:], np.full((1, 6), 9, np.float32)])
+    codes = codec.encode(some)
+    found = {one.metric: one.estimate.value for one in spike_measurements(codec, some, codes, codec.decode(codes))}
+    reach = np.abs(x[:300]).max(axis=0)
+    q = np.clip(np.rint((some + reach) / (2 * reach / 15)), 0, 15).astype(int)
+    assert found["spikes_per_value"] == np.bitwise_count(q).mean()
+    assert found["timesteps"] == 4
+    beyond = np.abs(some) > reach * (1 + 0.5 / 7.5)
+    assert found["clipped_values"] == beyond.mean() > 0
+    if kind is Phase:
+        assert found["exact_codes"] == 1
+        assert 0.4 < found["largest_error_steps"] < 0.50001
+    else:
+        assert found["exact_codes"] == (q % 2 == 0).mean() < 1
+        assert found["largest_error_steps"] > 1
+
+
+def test_codes_that_are_no_spikes_have_no_measurements_of_spikes():
+    x = np.eye(3, dtype=np.float32)
+    codec = build("scalar", "int8", 0).fit(x)
+    assert not list(spike_measurements(codec, x, codec.encode(x), x))

@@ -16,6 +16,7 @@ embedding, representation, family, search, vectors, dims, fitted_share, bytes_pe
 compression_ratio, relative_mse, relative_mse_validation, cosine, exact_values, identity_top1,
 knn10_overlap, knn10_overlap_unseen, knn10_overlap_validation, distance_mape,
 wordsim353, simlex999, analogy_semantic, analogy_syntactic, spikes_per_value, timesteps,
+exact_codes, largest_error_steps, clipped_values,
 encode_vectors_per_s, decode_vectors_per_s, queries_per_s, seeds
 """.replace("\n", " ").split(",")
 CONTRACT = [name.strip() for name in CONTRACT]

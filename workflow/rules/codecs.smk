@@ -3,6 +3,7 @@
 #           table encoded by each. One job fits a whole module: starting Python often costs more than fitting.
 
 from pipeline.codecs.nested_plan import plan_of
+from pipeline.spikes import calibration
 
 REPRESENTATIONS = {
     file: names for file, names in config["representations"].items() if names
@@ -22,8 +23,15 @@ CODEC_OPTIONS = {
     }
 }
 
+CODEC_OPTIONS |= {
+    module: config["spikes"]
+    for module in {*REPRESENTATIONS, *PEERS}
+    if codec.dotted(module).startswith("pipeline.spikes.") and codec.together(module)
+}
+
 try:
     plan_of(CODEC_OPTIONS["matryoshka"])
+    calibration.choice(config["spikes"])
 except UserError as error:
     sys.exit(f"error: config: {error}")
 
@@ -33,8 +41,10 @@ def codec_options(wildcards):
     given = CODEC_OPTIONS.get(wildcards.module)
     if given is None:
         return []
-    folder = f"results/training/{wildcards.table}/.{wildcards.module}.unfinished"
-    return ["--options", as_json({**given, "folder": folder})]
+    if wildcards.module in CODEC_TRAINING:
+        folder = f"results/training/{wildcards.table}/.{wildcards.module}.unfinished"
+        given = {**given, "folder": folder}
+    return ["--options", as_json(given)]
 
 
 def long_first(wildcards):
