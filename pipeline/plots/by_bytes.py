@@ -1,7 +1,11 @@
-"""Bytes per vector against a score: a panel an embedding, all representations, the Pareto front drawn and named."""
+"""Bytes per vector, or another cost, against a score: a panel an embedding, the Pareto front drawn and named.
+
+What stores more than float32 does, as trains of many spikes may, stands in the pictures of spikes.
+"""
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,12 +24,24 @@ LABEL_SIZE = 7.5  # points
 REFERENCE = "float32"
 
 
-def by_bytes(benchmarks: Benchmarks, measure: Measure, title: str, y_label: str, absent: str) -> Figure:
+class Cost(NamedTuple):
+    """A metric of the table, and what its axis says."""
+
+    metric: str
+    label: str
+
+
+BYTES = Cost("bytes_per_vector", "bytes per vector (log scale)")
+
+
+def by_bytes(
+    benchmarks: Benchmarks, measure: Measure, title: str, y_label: str, absent: str, cost: Cost = BYTES
+) -> Figure:
     """`absent` is what an embedding's panel says if no representation of it has this score."""
     with style.paper():
         if not benchmarks:
             return style.empty_figure(title)
-        panels = {embedding: points(rows, measure) for embedding, rows in benchmarks.items()}
+        panels = {embedding: _drawn(points(rows, measure, cost.metric), cost) for embedding, rows in benchmarks.items()}
         heights = [PANEL_INCHES if found else style.NOTE_INCHES for found in panels.values()]
         figure = style.sheet(title, style.WIDTH_INCHES, 1.1 + sum(heights))
         every = [point for found in panels.values() for point in found]
@@ -35,8 +51,8 @@ def by_bytes(benchmarks: Benchmarks, measure: Measure, title: str, y_label: str,
             if not found:
                 style.note(axes, absent)
                 continue
-            axes.set(xlabel="bytes per vector (log scale)", ylabel=y_label)
-            _scale_bytes(axes, every)
+            axes.set(xlabel=cost.label, ylabel=y_label)
+            _scale_costs(axes, every)
             _scale_scores(axes, found)
             _draw(axes, found)
         if every:
@@ -45,22 +61,28 @@ def by_bytes(benchmarks: Benchmarks, measure: Measure, title: str, y_label: str,
         return figure
 
 
+def _drawn(found: list[Point], cost: Cost) -> list[Point]:
+    reference = [point.cost for point in found if point.row.representation == REFERENCE]
+    most = reference[0] if reference and cost == BYTES else math.inf
+    return [point for point in found if point.cost <= most]
+
+
 def _on_front(found: Sequence[Point]) -> list[Point]:
-    return [found[i] for i in front([point.bytes for point in found], [point.score.value for point in found])]
+    return [found[i] for i in front([point.cost for point in found], [point.score.value for point in found])]
 
 
 def _steps(found: Sequence[Point], right: float) -> np.ndarray:
     """Corners of the front's step line up to `right`: the best score within so many bytes. [n, 2]"""
     line = _on_front(found)
-    x = np.array([*(point.bytes for point in line), max(right, line[-1].bytes)])
+    x = np.array([*(point.cost for point in line), max(right, line[-1].bytes)])
     y = np.array([*(point.score.value for point in line), line[-1].score.value])
     corners = np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]])
     return corners[:-1]
 
 
-def _scale_bytes(axes: Axes, every: Sequence[Point]) -> None:
+def _scale_costs(axes: Axes, every: Sequence[Point]) -> None:
     """The same axis in every panel, in powers of two."""
-    low, high = (extreme(point.bytes for point in every) for extreme in (min, max))
+    low, high = (extreme(point.cost for point in every) for extreme in (min, max))
     axes.set_xscale("log", base=2)
     axes.set_xlim(low / 1.5, high * 1.5)
     first, last = math.ceil(math.log2(low / 1.5)), math.floor(math.log2(high * 1.5))
@@ -92,9 +114,9 @@ def _draw(axes: Axes, found: Sequence[Point]) -> None:
         look = style.look(point.row.family)
         size, opacity = (FRONT_MARKER, 1.0) if ahead else (MARKER, 0.55)
         low, high = point.score.low, point.score.high
-        axes.vlines(point.bytes, low, high, color=look.colour, linewidth=0.8, alpha=opacity, zorder=3)
+        axes.vlines(point.cost, low, high, color=look.colour, linewidth=0.8, alpha=opacity, zorder=3)
         order = 4 + ahead + 2 * look.filled  # a hollow marker would hide an own code's beneath it
-        axes.plot(point.bytes, point.score.value, alpha=opacity, zorder=order, **look.drawn(size))
+        axes.plot(point.cost, point.score.value, alpha=opacity, zorder=order, **look.drawn(size))
 
 
 def _legend(figure: Figure, every: Sequence[Point]) -> None:
@@ -132,11 +154,11 @@ def _label_panel(
     for text in texts:
         text.remove()
     half = FRONT_MARKER / 2
-    spots = on_page([point.bytes for point in found], [point.score.value for point in found])
-    anchors = on_page([point.bytes for point in named], [point.score.value for point in named])
+    spots = on_page([point.cost for point in found], [point.score.value for point in found])
+    anchors = on_page([point.cost for point in named], [point.score.value for point in named])
     corners = _steps(found, axes.get_xlim()[1])
     bars = [
-        on_page([point.bytes] * 2, [point.score.low, point.score.high])
+        on_page([point.cost] * 2, [point.score.low, point.score.high])
         for point in found
         if math.isfinite(point.score.low + point.score.high)
     ]

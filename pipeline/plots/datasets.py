@@ -66,9 +66,9 @@ def selection(rows: Mapping[Row, Metrics], sets: Sequence[str]) -> list[Point]:
     scored = {name for one in sets for name in best(on_codes(rows), metric(one))}
     able = [point for point in points(rows, metric("knn10_overlap")) if point.row.representation in scored]
     reference = [point for point in able if point.row.representation == REFERENCE]
-    line = [able[i] for i in front([point.bytes for point in able], [point.score.value for point in able])]
+    line = [able[i] for i in front([point.cost for point in able], [point.score.value for point in able])]
     line = thinned([point for point in line if point not in reference], BARS - len(reference))
-    return sorted([*line, *reference], key=lambda point: -point.bytes)
+    return sorted([*line, *reference], key=lambda point: -point.cost)
 
 
 def thinned(line: Sequence[Point], count: int) -> list[Point]:
@@ -76,7 +76,7 @@ def thinned(line: Sequence[Point], count: int) -> list[Point]:
     left = list(line)
     while len(left) > count:
         inner = range(1, len(left) - 1)
-        del left[min(inner, key=lambda i: left[i + 1].bytes / left[i - 1].bytes)]
+        del left[min(inner, key=lambda i: left[i + 1].cost / left[i - 1].cost)]
     return left
 
 
@@ -95,7 +95,7 @@ def _draw(axes: Axes, rows: Mapping[Row, Metrics], sets: Sequence[str], chosen: 
             color=_colour(i, len(chosen)),
             edgecolor="white",
             linewidth=0.4,
-            label=f"{names[point.row.representation]}: {point.bytes:,.0f} B",
+            label=f"{names[point.row.representation]}: {point.cost:,.0f} B",
         )
         for x, score in bars:
             axes.vlines(x, score.low, score.high, color="white", linewidth=2.2, alpha=0.8, snap=False)

@@ -45,10 +45,11 @@ class Row(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A representation in a plot: its bytes per vector, and its score under the search rule that suits it best."""
+    """A representation in a plot: what it costs (bytes a vector, spikes a value), and its score under the search rule
+    that suits it best."""
 
     row: Row
-    bytes: float
+    cost: float
     score: Score
 
 
@@ -235,12 +236,12 @@ def on_codes(rows: Mapping[Row, Metrics]) -> dict[Row, Metrics]:
     }
 
 
-def points(rows: Mapping[Row, Metrics], measure: Measure) -> list[Point]:
-    """The representations that have both a score and a size, each under its best search rule, by rising size."""
-    size = metric("bytes_per_vector")
-    sized = ((row, size(rows[row]), score) for row, score in best(rows, measure).values())
-    found = [Point(row, cost.value, score) for row, cost, score in sized if cost is not None and cost.value > 0]
-    return sorted(found, key=lambda point: (point.bytes, point.row))
+def points(rows: Mapping[Row, Metrics], measure: Measure, cost: str = "bytes_per_vector") -> list[Point]:
+    """The representations that have both a score and a cost, each under its best search rule, by rising cost."""
+    price = metric(cost)
+    priced = ((row, price(rows[row]), score) for row, score in best(rows, measure).values())
+    found = [Point(row, cost.value, score) for row, cost, score in priced if cost is not None and cost.value > 0]
+    return sorted(found, key=lambda point: (point.cost, point.row))
 
 
 def sizes(rows: Mapping[Row, Metrics]) -> str:

@@ -41,12 +41,12 @@ def test_the_selection_is_short(benchmarks):
         chosen = selection(rows, SETS)
         assert len(chosen) == BARS
         assert "float32" in [point.row.representation for point in chosen]
-        assert [point.bytes for point in chosen] == sorted((point.bytes for point in chosen), reverse=True)
+        assert [point.cost for point in chosen] == sorted((point.cost for point in chosen), reverse=True)
 
 
 def test_thinning_keeps_the_ends_and_what_stands_apart():
     line = [Point(Row(str(size), "float", "decoded"), float(size), Score(0.5)) for size in (10, 11, 100, 1000, 1010)]
-    assert [point.bytes for point in thinned(line, 3)] == [10, 100, 1010]
+    assert [point.cost for point in thinned(line, 3)] == [10, 100, 1010]
     assert thinned(line, 5) == line
 
 

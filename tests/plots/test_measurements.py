@@ -215,7 +215,7 @@ def test_points_have_a_size_and_stand_by_size():
         Row("scoreless", "float", "decoded"): {"bytes_per_vector": {0: Score(9.0)}},
     }
     found = points(rows, metric("knn10_overlap"))
-    assert [(point.row.representation, point.bytes) for point in found] == [("small", 4.0), ("sign", 39.0)]
+    assert [(point.row.representation, point.cost) for point in found] == [("small", 4.0), ("sign", 39.0)]
 
 
 def test_sizes_are_told_where_the_table_has_them():

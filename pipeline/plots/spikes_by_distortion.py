@@ -1,0 +1,71 @@
+"""Spikes a value against the error of decoded test rows, every spike code and encoder, and the entropy line.
+
+The line: with so many slots for a value, the fewest spikes that can tell apart what a uniform quantizer of 2 to 16 bits
+tells apart (`evaluation/spike_bound.py`). No code of as many slots that carries those integers lies to its left; one that
+quantizes otherwise may.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.plots import style
+from pipeline.plots.by_bytes import Cost, by_bytes
+from pipeline.plots.distortion_by_bytes import UNIT, signal_to_noise
+from pipeline.plots.measurements import Benchmarks
+from pipeline.stage import UserError
+
+SPIKES = Cost("spikes_per_value", "spikes per value (log scale)")
+DASHES = ((1.0, 1.5), (4.0, 1.5), (6.0, 1.5, 1.0, 1.5))
+
+Bound = Mapping[str, Mapping[int, Sequence[tuple[float, float]]]]
+"""embedding -> slots -> (spikes a value, signal-to-noise ratio in dB), by rising bits"""
+
+
+def read_bound(path: Path) -> Bound:
+    """Raises UserError for another file than spike_bound.csv."""
+    found: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                point = float(row["least_spikes_per_value"]), -10 * math.log10(float(row["relative_mse"]))
+                found.setdefault(row["embedding"], {}).setdefault(int(row["slots"]), []).append(point)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: is not spike_bound.csv ({error})") from None
+    return found
+
+
+def spikes_by_distortion(benchmarks: Benchmarks, bound: Bound) -> Figure:
+    figure = by_bytes(
+        benchmarks,
+        signal_to_noise,
+        "Error of vectors decoded from spikes, by spikes per value",
+        UNIT,
+        "no spikes were decoded",
+        SPIKES,
+    )
+    with style.paper():
+        for axes, embedding in zip(figure.axes, benchmarks, strict=False):
+            if not axes.lines:
+                continue
+            axes.yaxis.set_major_locator(MaxNLocator(6))
+            axes.set_ylabel("")
+            axes.set_title(UNIT, loc="right", fontsize=9)
+            limits, keys = axes.axis(), []
+            for (slots, line), dashes in zip(bound.get(embedding, {}).items(), DASHES, strict=False):
+                look: Any = {"color": style.GREY, "linewidth": 1.0, "dashes": dashes}
+                axes.plot([x for x, _ in line], [y for _, y in line], **look)
+                keys.append(Line2D([], [], label=f"entropy line, {slots} slots a value", **look))
+            axes.axis(limits)
+            axes.legend(handles=keys, loc="lower right", frameon=False, fontsize=8.5)
+        for text in (text for axes in figure.axes for text in axes.texts):
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8})
+        return figure
