@@ -74,7 +74,7 @@ def _on_front(found: Sequence[Point]) -> list[Point]:
 def _steps(found: Sequence[Point], right: float) -> np.ndarray:
     """Corners of the front's step line up to `right`: the best score within so many bytes. [n, 2]"""
     line = _on_front(found)
-    x = np.array([*(point.cost for point in line), max(right, line[-1].bytes)])
+    x = np.array([*(point.cost for point in line), max(right, line[-1].cost)])
     y = np.array([*(point.score.value for point in line), line[-1].score.value])
     corners = np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]])
     return corners[:-1]

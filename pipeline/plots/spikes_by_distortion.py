@@ -1,7 +1,7 @@
 """Spikes a value against the error of decoded test rows, every spike code and encoder, and the entropy line.
 
-The line: with so many slots for a value, the fewest spikes that can tell apart what a uniform quantizer of 2 to 16 bits
-tells apart (`evaluation/spike_bound.py`). No code of as many slots that carries those integers lies to its left; one that
+The line: with so many slots for a value, the fewest spikes that tell apart what a uniform quantizer of 2 to 16 bits
+does (`evaluation/spike_bound.py`). No code of as many slots that carries those integers lies to its left; one that
 quantizes otherwise may.
 """
 

@@ -16,16 +16,15 @@ import numpy as np
 
 from pipeline.codec import Array, Codec
 from pipeline.spikes import calibration
-from pipeline.spikes.integer_code import IntegerCode
+from pipeline.spikes.place_value import MOST, PlaceValueCode
 from pipeline.spikes.train import SpikeTrain
 from pipeline.stage import UserError
 
 NAME = re.compile(r"phase_([1-9][0-9]?)")
-MOST = 16
 
 
 @dataclass
-class Phase(IntegerCode):
+class Phase(PlaceValueCode):
     """K bits a value, one neuron, K steps."""
 
     steps: int = 8
