@@ -9,7 +9,9 @@
 #                   figure (about an hour)
 # make matryoshka   matryoshka codes trained for long, beside faiss's best, in runs/matryoshka (hours); OVER=mine.yaml
 #                   is laid over config/matryoshka.yaml
+# make spikes       spike codes at more sizes beside other programs' encoders, in runs/spikes; `make spike-peers` first
 # make performance  ours against other programs: results/performance.csv
+# make spike-peers  install snnTorch, SpikingJelly, Norse and Nengo, whose encoders pipeline/spikes/spike_peers.py runs
 # make constraints  pin the newest versions again in envs/
 # make clean        remove all that was made, but for runs/ and what an endpoint was paid for
 
@@ -19,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: all test slow check report peers ablation matryoshka performance constraints clean
+.PHONY: all test slow check report peers ablation matryoshka spikes performance spike-peers constraints clean
 .DELETE_ON_ERROR:
 
 all: $(VENV)/installed
@@ -50,6 +52,9 @@ matryoshka: $(VENV)/installed
 	$(SNAKEMAKE) results/benchmarks.csv results/best_by_bytes.csv results/figures/recall_by_bytes.png \
 		results/figures/distortion_by_bytes.png --configfile config/matryoshka.yaml $(OVER) --directory runs/matryoshka
 
+spikes: $(VENV)/installed
+	$(SNAKEMAKE) results/benchmarks.csv spikes --configfile config/spikes.yaml --directory runs/spikes
+
 performance: $(VENV)/installed
 	$(SNAKEMAKE) results/performance.csv
 
@@ -62,12 +67,16 @@ $(VENV)/installed: pyproject.toml envs/$(FAISS).txt
 		--editable '.[$(FAISS),dev]'
 	touch $@
 
+spike-peers: $(VENV)/installed
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --python $(BIN)/python --constraint envs/$(FAISS).txt \
+		--override envs/overrides.txt --editable '.[$(FAISS),dev,spike-peers]'
+
 # faiss-cpu and faiss-gpu own the same folder, so each has its own set.
 constraints: $(VENV)/installed
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-header --python-version 3.11 \
-		--extra cpu --extra dev pyproject.toml --output-file envs/cpu.txt
+		--override envs/overrides.txt --extra cpu --extra dev --extra spike-peers pyproject.toml --output-file envs/cpu.txt
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-header --python-version 3.11 \
-		--extra gpu --extra dev pyproject.toml --output-file envs/gpu.txt
+		--override envs/overrides.txt --extra gpu --extra dev --extra spike-peers pyproject.toml --output-file envs/gpu.txt
 
 # All but what an endpoint was paid for (data/embeddings/paid), and runs of other configurations: they may hold the same.
 clean:

@@ -41,6 +41,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/compression.smk"
 include: "workflow/rules/matryoshka.smk"
 include: "workflow/rules/sigma_delta.smk"
+include: "workflow/rules/spikes.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/performance.smk"
 
@@ -53,6 +54,7 @@ rule all:
         FIGURES,
         COMPRESSION,
         SIGMA_DELTA_FIGURES,
+        SPIKES,
         AUTOENCODERS,
         TRAINING_FIGURES,
         [TOKENS] if NEEDS_CORPUS else [],

@@ -299,7 +299,7 @@ def save(codec: Codec, module: str, path: str | Path, facts: Mapping[str, Any]) 
         save_file(shared, temporary, metadata={"codec": json.dumps(header, sort_keys=True)})
 
 
-def _check_facts(path: str | Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def check_facts(path: str | Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raises UserError, naming the file, for the first fact that is not the one expected."""
     for key, value in expected.items():
         if found.get(key) != value:
@@ -321,7 +321,7 @@ def load(path: str | Path, expected: Mapping[str, Any] | None = None) -> Codec:
         raise UserError(f"{path}: not a whole codec file ({type(error).__name__}: {error})") from None
     if _checksum(header, shared) != checksum:
         raise UserError(f"{path}: its checksum is wrong, so the file has been altered or damaged")
-    _check_facts(path, header, expected or {})
+    check_facts(path, header, expected or {})
     seed = header.get("seed", 0)
     if not isinstance(seed, int) or seed < 0:
         raise UserError(f"{path}: its seed is {seed!r}, which is no whole number of 0 or more")
@@ -398,5 +398,5 @@ def read_codes(path: str | Path, expected: Mapping[str, str] | None = None) -> t
         raise UserError(f"{path}: its columns are not the codes that its layout names ({error})") from None
     if not whole:
         raise UserError(f"{path}: its checksum is wrong, so the file has been altered or damaged")
-    _check_facts(path, facts, expected or {})
+    check_facts(path, facts, expected or {})
     return words, codes

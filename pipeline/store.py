@@ -201,7 +201,7 @@ def open_parquet(path: str | Path, columns: Iterable[str] = ()) -> pq.ParquetFil
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:  # the last: a flipped byte in a column's name
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a flipped byte in a column's name
         raise UserError(f"{path}: not a whole Parquet file ({error})") from None
     names = file.schema_arrow.names
     for column in columns:
@@ -216,7 +216,7 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.T
     file = open_parquet(path, columns or ())
     try:
         return file.read(columns=list(columns) if columns else None)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged Parquet file ({error})") from None
 
 

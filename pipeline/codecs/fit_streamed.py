@@ -12,9 +12,8 @@ grow with their number.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -24,34 +23,13 @@ from pipeline import stage
 from pipeline.codec import Array, Codes
 from pipeline.codecs import streamed_codes, successive_refinement
 from pipeline.codecs.nested import BLOCK
-from pipeline.embeddings import npy, parquet
 from pipeline.embeddings.selection import Block
+from pipeline.embeddings.streamed import Inputs, opened
 from pipeline.stage import UserError
-from pipeline.store import atomic_file, digest, open_parquet, unit_rows, versions
+from pipeline.store import atomic_file, digest, unit_rows, versions
 
 MODULE = "successive_refinement"
 CHUNK = 4 * BLOCK  # rows: whole blocks of the encoder, so that codes are those of all at once
-
-
-class Inputs(NamedTuple):
-    """Files, how many rows they have, and what reads them from the first row on."""
-
-    files: list[str]
-    rows: int
-    blocks: Callable[[], Iterator[Block]]
-
-
-def opened(paths: Sequence[str]) -> Inputs:
-    """Raises UserError, naming the file, for what is missing or holds no vectors."""
-    if any(path.endswith(".npy") for path in paths):
-        if len(paths) > 1:
-            raise UserError("--inputs: give one .npy file, or Parquet files")
-        return Inputs(list(paths), len(npy.mapped(paths[0])), lambda: npy.blocks(paths[0], None))
-    files = [file for path in paths for file in parquet.shards(path)]
-    shards = [open_parquet(file, ["vector"]) for file in files]
-    word = "word" if "word" in shards[0].schema_arrow.names else None
-    rows = sum(shard.metadata.num_rows for shard in shards)
-    return Inputs(files, rows, lambda: parquet.blocks(files, word, "vector"))
 
 
 def chunks(blocks: Iterable[Block], rows: int = CHUNK) -> Iterator[tuple[list[str], Array]]:

@@ -25,10 +25,11 @@ REFERENCE = "float32"
 
 
 class Cost(NamedTuple):
-    """A metric of the table, and what its axis says."""
+    """A metric of the table, what its axis says, and whether all points have names and not those of the front alone."""
 
     metric: str
     label: str
+    all_named: bool = False
 
 
 BYTES = Cost("bytes_per_vector", "bytes per vector (log scale)")
@@ -57,7 +58,8 @@ def by_bytes(
             _draw(axes, found)
         if every:
             _legend(figure, every)
-        _label(figure, [(axes, found) for axes, found in zip(all_axes, panels.values(), strict=True) if found])
+        drawn = [(axes, found) for axes, found in zip(all_axes, panels.values(), strict=True) if found]
+        _label(figure, drawn, cost.all_named)
         return figure
 
 
@@ -88,7 +90,7 @@ def _scale_costs(axes: Axes, every: Sequence[Point]) -> None:
     first, last = math.ceil(math.log2(low / 1.5)), math.floor(math.log2(high * 1.5))
     axes.xaxis.set_major_locator(FixedLocator([2.0**k for k in range(first, last + 1, 1 + (last - first) // 12)]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
 
 
 def _scale_scores(axes: Axes, found: Sequence[Point]) -> None:
@@ -127,13 +129,14 @@ def _legend(figure: Figure, every: Sequence[Point]) -> None:
     figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 7), frameon=False, fontsize=8.5)
 
 
-def _label(figure: Figure, panels: Sequence[tuple[Axes, list[Point]]]) -> None:
-    """Name the points of the front, and float32. The layout is settled first: places are found on the finished page."""
+def _label(figure: Figure, panels: Sequence[tuple[Axes, list[Point]]], every: bool) -> None:
+    """Name the points of the front, and float32, or `every` one. The layout is settled first: places are found on the
+    finished page."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes, found in panels:
         leading = set(_on_front(found))
-        named = [point for point in found if point in leading or point.row.representation == REFERENCE]
+        named = [point for point in found if every or point in leading or point.row.representation == REFERENCE]
         names = style.short_names(point.row.representation for point in found)
         _label_panel(figure, axes, found, named, [names[point.row.representation] for point in named])
 

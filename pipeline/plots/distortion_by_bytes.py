@@ -38,10 +38,10 @@ def read_reference(path: Path) -> Reference:
     return {embedding: sorted(points) for embedding, points in found.items()}
 
 
-def signal_to_noise(metrics: Metrics) -> Score | None:
-    """-10 log10 of the relative error, in dB; None where there is no decoder or it is above MOST_DB."""
+def signal_to_noise(metrics: Metrics, most_db: float = MOST_DB) -> Score | None:
+    """-10 log10 of the relative error, in dB; None where there is no decoder or it is above `most_db`."""
     error = metric("relative_mse")(metrics)
-    if error is None or error.value <= 10 ** (-MOST_DB / 10):
+    if error is None or error.value <= 10 ** (-most_db / 10):
         return None
     # A higher error is a lower ratio, so the ends of the interval change places.
     value, low, high = (-10 * math.log10(end) if end > 0 else math.nan for end in (error.value, error.high, error.low))

@@ -21,7 +21,8 @@ from pipeline.plots.distortion_by_bytes import UNIT, signal_to_noise
 from pipeline.plots.measurements import Benchmarks
 from pipeline.stage import UserError
 
-SPIKES = Cost("spikes_per_value", "spikes per value (log scale)")
+SPIKES = Cost("spikes_per_value", "spikes per value (log scale)", all_named=True)
+MOST_DB = 60.0  # those of 16 bits, and not float32 by transport
 DASHES = ((1.0, 1.5), (4.0, 1.5), (6.0, 1.5, 1.0, 1.5))
 
 Bound = Mapping[str, Mapping[int, Sequence[tuple[float, float]]]]
@@ -46,7 +47,7 @@ def read_bound(path: Path) -> Bound:
 def spikes_by_distortion(benchmarks: Benchmarks, bound: Bound) -> Figure:
     figure = by_bytes(
         benchmarks,
-        signal_to_noise,
+        lambda metrics: signal_to_noise(metrics, MOST_DB),
         "Error of vectors decoded from spikes, by spikes per value",
         UNIT,
         "no spikes were decoded",

@@ -105,9 +105,12 @@ def family_key(family: str, size: float = 6.5) -> Line2D:
 
 
 def short(representation: str) -> str:
-    """A name that fits into a figure: without `faiss:` (the marker tells it) and without a peer's settings."""
+    """A name that fits into a figure: without `faiss:` (the marker tells it), settings, a carried code's module."""
     name, _, settings = representation.removeprefix("faiss:").partition("@")
     name = name.replace("sentence-transformers:", "s-t: ")
+    if name.startswith("carried_"):  # in so many steps, the module that has the code inside, the code
+        steps, _, inside = name.split(":", 2)
+        name = f"{steps}: {inside}"
     return f"{name}@…" if settings else name
 
 

@@ -28,8 +28,8 @@ class Choice(NamedTuple):
 
 
 def choice(options: Mapping[str, Any]) -> Choice:
-    """Raises UserError for keys and values that there are not."""
-    check_keys("spikes", options, [], Choice._fields)
+    """What is not given is as `Choice` has it. Raises UserError for keys and values that there are not."""
+    check_keys("spikes", options, Choice._fields)
     found = Choice(**options)
     for name, value, known in (("per", found.per, PER), ("beyond", found.beyond, BEYOND)):
         if value not in known:
@@ -49,20 +49,24 @@ def fitted(x: Array, highest: int, signed: bool, chosen: Choice) -> dict[str, Ar
 
 
 def outside(x: Array, shared: Mapping[str, Array], lowest: int, highest: int) -> Array:
-    """bool [n, d]: values whose nearest level would lie beyond the last."""
+    """bool [n, d]: values whose nearest level would lie beyond the last, and any other than that of a constant."""
     steps = _steps(x, shared)
-    return (steps < lowest) | (steps > highest)
+    return (steps < lowest) | (steps > highest) | ((shared["step"] == 0) & (x != shared["zero"]))
 
 
 def integers(x: Array, shared: Mapping[str, Array], lowest: int, highest: int) -> Array:
     """int32 [n, d]. Raises UserError, naming row and dimension, for a value beyond the range if these are refused."""
-    steps = _steps(x, shared)
-    if "refuses" in shared and len(beyond := np.argwhere((steps < lowest) | (steps > highest))):
-        row, dimension = beyond[0]
-        low, high = (float(values(np.full(x.shape[1], end), shared)[dimension]) for end in (lowest, highest))
+    if "refuses" in shared:
+        low, high = (values(np.full(x.shape[1], end), shared) for end in (lowest, highest))
+        check_inside(x, outside(x, shared, lowest, highest), low, high)
+    return np.clip(_steps(x, shared), lowest, highest).astype(np.int32)
+
+
+def check_inside(x: Array, beyond: Array, low: Array, high: Array) -> None:
+    """Raises UserError, naming row and dimension, for the first of x [n, d] that is `beyond` low .. high [d]."""
+    for row, dimension in np.argwhere(beyond)[:1]:
         what = f"vector {row}: value {x[row, dimension]:g} of dimension {dimension}"
-        raise UserError(f"{what} is outside of the calibrated range {low:g} to {high:g}")
-    return np.clip(steps, lowest, highest).astype(np.int32)
+        raise UserError(f"{what} is outside of the calibrated range {low[dimension]:g} to {high[dimension]:g}")
 
 
 def _steps(x: Array, shared: Mapping[str, Array]) -> Array:

@@ -33,6 +33,14 @@ class SpikeCode(StoredCodec):
     def neurons(self) -> int:
         """P of a whole vector; known after `fit`."""
 
+    @abstractmethod
+    def encode(self, x: Array) -> Codes:
+        """Codes of rows float32 [n, d]."""
+
+    @abstractmethod
+    def decode(self, codes: Codes) -> Array:
+        """float32 [n, d]."""
+
     def codes(self, train: SpikeTrain) -> Codes:
         """What is stored of a train."""
         return Codes({"spikes": train.packed} | ({} if train.negative is None else {"signs": train.negative}))

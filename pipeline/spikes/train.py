@@ -29,6 +29,8 @@ class SpikeTrain:
     negative: Array | None = None
 
     def __post_init__(self) -> None:
+        if self.neurons < 0:
+            raise UserError(f"spike train: {self.neurons} neurons: expected 0 or more")
         expected = -(-self.neurons // 8)
         if self.packed.dtype != np.uint8 or self.packed.ndim != 3 or self.packed.shape[2] != expected:
             found = f"{self.packed.dtype} {list(self.packed.shape)}"

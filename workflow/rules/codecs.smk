@@ -13,6 +13,18 @@ REPRESENTATIONS = {
 PEERS = {file: names for file, names in config["peers"].items() if names}
 
 
+def codecs_code(modules):
+    """The files that all these codec modules import: the input of a job that reads codecs of all."""
+    return code(
+        *(one for module in modules for one in codec_modules(module, names_of(module)))
+    )
+
+
+def names_of(module):
+    """All that is made of a codec module, of the default table and of the peers'."""
+    return [*REPRESENTATIONS.get(module, []), *PEERS.get(module, [])]
+
+
 # What config/config.yaml says of a module besides its representations; and modules that several processes run by name.
 CODEC_TRAINING = {"matryoshka": ["pipeline.training.launch", "pipeline.training.run"]}
 CODEC_OPTIONS = {
@@ -23,11 +35,9 @@ CODEC_OPTIONS = {
     }
 }
 
-CODEC_OPTIONS |= {
-    module: config["spikes"]
-    for module in {*REPRESENTATIONS, *PEERS}
-    if codec.dotted(module).startswith("pipeline.spikes.") and codec.together(module)
-}
+for module in filter(is_spikes, {*REPRESENTATIONS, *PEERS}):
+    if codec.together(module):
+        CODEC_OPTIONS[module] = config["spikes"]
 
 try:
     plan_of(CODEC_OPTIONS["matryoshka"])
@@ -56,7 +66,7 @@ rule fit:
     input:
         code=lambda wildcards: code(
             "pipeline.codecs.fit",
-            codec.dotted(wildcards.module),
+            *codec_modules(wildcards.module, names_of(wildcards.module)),
             *CODEC_TRAINING.get(wildcards.module, []),
         ),
         embedding="data/embeddings/{table}.parquet",

@@ -16,6 +16,7 @@ from pipeline.corpus.source import SOURCES as CORPUS_SOURCES
 from pipeline.embeddings.source import SOURCES as EMBEDDING_SOURCES
 from pipeline.embeddings.source import check_name, check_options, check_vocabulary
 from pipeline.evaluation import sets
+from pipeline.spikes import carried
 from pipeline.stage import UserError
 
 # `.venv/bin/snakemake` without activation: the jobs' `python` has to be the one that runs this.
@@ -82,6 +83,21 @@ def check_file(key, path):
 def code(*modules):
     """The files that running these modules imports: a job's input, so that editing one of them reruns the job."""
     return dependencies.files(*modules)
+
+
+def is_spikes(module):
+    """Whether a codec module is one of spike codes."""
+    return codec.dotted(module).startswith("pipeline.spikes.")
+
+
+def codec_modules(module, names):
+    """What a job of a codec module runs: the module, and those of the codes that its codecs carry."""
+    inner = [
+        carried.parts(name)[1]
+        for name in names
+        if name.startswith("carried_") and is_spikes(module)
+    ]
+    return [codec.dotted(one) for one in (module, *dict.fromkeys(inner))]
 
 
 def as_json(value):

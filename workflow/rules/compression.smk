@@ -26,7 +26,7 @@ COMPRESSION = [
 rule ledger:
     input:
         code=code("pipeline.evaluation.compression"),
-        modules=code(*(codec.dotted(module) for module in REPRESENTATIONS)),
+        modules=codecs_code(REPRESENTATIONS),
         benchmarks="results/benchmarks.parquet",
         embeddings=expand("data/embeddings/{table}.parquet", table=TABLES),
         codecs=expand(
@@ -80,7 +80,7 @@ rule best_by_bytes:
 use rule ledger as ledger_peers with:
     input:
         code=code("pipeline.evaluation.compression"),
-        modules=code(*(codec.dotted(module) for module in {**REPRESENTATIONS, **PEERS})),
+        modules=codecs_code({**REPRESENTATIONS, **PEERS}),
         benchmarks=["results/benchmarks.parquet", "results/peers.parquet"],
         embeddings=expand("data/embeddings/{table}.parquet", table=TABLES),
         codecs=expand(

@@ -14,7 +14,8 @@ FIGURES = expand("results/figures/{figure}.png", figure=FIGURE_NAMES)
 rule measure:
     input:
         code=lambda wildcards: code(
-            "pipeline.evaluation.measure", codec.dotted(wildcards.module)
+            "pipeline.evaluation.measure",
+            *codec_modules(wildcards.module, names_of(wildcards.module)),
         ),
         embedding="data/embeddings/{table}.parquet",
         codecs="results/codecs/{table}/{module}",
@@ -74,7 +75,8 @@ rule table:
 use rule measure as measure_peers with:
     input:
         code=lambda wildcards: code(
-            "pipeline.evaluation.measure", codec.dotted(wildcards.module)
+            "pipeline.evaluation.measure",
+            *codec_modules(wildcards.module, names_of(wildcards.module)),
         ),
         embedding="data/embeddings/{table}.parquet",
         codecs="results/peers/codecs/{table}/{module}",

@@ -9,6 +9,7 @@ PERFORMANCE_TOPICS = {
     "reading_vectors": ["pipeline.embeddings.word2vec_text"],
     "openai_endpoint": ["pipeline.embeddings.openai_endpoint"],
     "sigma_delta": ["pipeline.codecs.sigma_delta"],
+    "spikes": ["pipeline.spikes.phase", "pipeline.spikes.naf"],
     "skipgram": [
         "pipeline.embeddings.skipgram",
         "pipeline.training.skipgram",
