@@ -16,7 +16,7 @@ unseen rows of `minilm`, not equal to it. Nothing is drawn at random.
 
 Guarantee: not exact; the mean squared error on the fit rows is at most that of `phase_<K>` (up to the rounding of
 float32), since of both the better is kept. From 8 steps on that is often the phase code itself. Values beyond the range
-get the nearest of what the neuron reaches, or are refused.
+go through the same dynamics (far beyond it all steps spike, or none), or are refused.
 """
 
 import re
