@@ -163,13 +163,17 @@ class Spiking(Protocol):
 
 
 @runtime_checkable
+class Ranged(Protocol):
+    """A code that has a range for values, beyond which they are clipped."""
+
+    def outside(self, x: Array) -> Array:
+        """bool [n, d]: values of rows x float32 [n, d] beyond the range."""
+        ...
+
+
+@runtime_checkable
 class Quantizing(Protocol):
     """A code of integers: which ones values are rounded to, and which ones codes hold. They are to be the same."""
-
-    @property
-    def step(self) -> Array:
-        """What an integer more adds to a value of each dimension, float32 [d]."""
-        ...
 
     def integers(self, x: Array) -> Array:
         """Integers [n, d] of rows x float32 [n, d]."""
@@ -179,8 +183,14 @@ class Quantizing(Protocol):
         """Integers [n, d] of the codes."""
         ...
 
-    def outside(self, x: Array) -> Array:
-        """bool [n, d]: values beyond the range that the integers span."""
+
+@runtime_checkable
+class Uniform(Ranged, Protocol):
+    """A code whose levels lie evenly in its range."""
+
+    @property
+    def step(self) -> Array:
+        """The distance of two levels of each dimension, float32 [d]."""
         ...
 
 

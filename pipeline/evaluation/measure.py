@@ -20,7 +20,19 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from pipeline import exhaustive, stage, word_analogy, word_similarity
-from pipeline.codec import Array, Codec, Codes, Comparable, Quantizing, Search, Searchable, Spiking, input_of
+from pipeline.codec import (
+    Array,
+    Codec,
+    Codes,
+    Comparable,
+    Quantizing,
+    Ranged,
+    Search,
+    Searchable,
+    Spiking,
+    Uniform,
+    input_of,
+)
 from pipeline.evaluation import fidelity, ledger, retrieval, speed
 from pipeline.evaluation.statistics import NOTHING, Estimate, mean, ratio, spearman
 from pipeline.evaluation.word_rows import word_rows
@@ -176,14 +188,15 @@ def fidelity_measurements(
 def spike_measurements(codec: Codec, x: Array, codes: Codes, decoded: Array) -> Iterator[Measurement]:
     """What spikes cost, and whether integers come back from them: of test rows x, decoded [n, d], and their codes."""
     if isinstance(codec, Spiking):
-        yield plain("spikes_per_value", codec.spike_train(codes).spikes / x.size)
+        yield plain("spikes_per_value", codec.spike_train(codes).spikes_per_value(x.shape[1]))
         yield plain("timesteps", codec.timesteps)
     if isinstance(codec, Quantizing):
         yield plain("exact_codes", np.mean(codec.integers(x) == codec.stored_integers(codes)))
-        beyond = codec.outside(x)
+    if isinstance(codec, Uniform):
         steps = np.divide(np.abs(x - decoded), codec.step, out=np.zeros_like(x), where=codec.step > 0)
-        yield plain("largest_error_steps", steps[~beyond].max(initial=0))
-        yield plain("clipped_values", beyond.mean())
+        yield plain("largest_error_steps", steps[~codec.outside(x)].max(initial=0))
+    if isinstance(codec, Ranged):
+        yield plain("clipped_values", codec.outside(x).mean())
 
 
 def search_measurements(

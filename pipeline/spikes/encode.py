@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipeline import codec as codecs
 from pipeline import stage
-from pipeline.codec import Array, Quantizing
+from pipeline.codec import Array, Ranged
 from pipeline.embeddings import streamed
 from pipeline.embeddings.streamed import Inputs
 from pipeline.spikes import event_files
@@ -68,7 +68,7 @@ def blocks(inputs: Inputs, codec: SpikeCode, first: int = 0) -> Iterator[Block]:
 
 def _block(codec: SpikeCode, x: Array) -> Block:
     train = codec.spike_train(codec.encode(x))
-    return Block(train, codec.outside(x).sum(axis=1) if isinstance(codec, Quantizing) else None)
+    return Block(train, codec.outside(x).sum(axis=1) if isinstance(codec, Ranged) else None)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -92,7 +92,7 @@ class IntegerCode(SpikeCode):
 
     @property
     def step(self) -> Array:
-        """What an integer more adds to a value of each dimension, float32 [d]."""
+        """The distance of two levels of each dimension, float32 [d]."""
         return self.shared["step"]
 
     def integers(self, x: Array) -> Array:

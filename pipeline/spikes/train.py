@@ -73,6 +73,10 @@ class SpikeTrain:
         """How many there are."""
         return int(np.bitwise_count(self.packed).sum(dtype=np.int64))
 
+    def spikes_per_value(self, values: int) -> float:
+        """Spikes over n times the `values` of a vector: its dimensions, whatever the neurons of each."""
+        return self.spikes / (len(self) * values)
+
     @property
     def sparsity(self) -> float:
         """The share of slots without a spike; 1 where there are no slots."""

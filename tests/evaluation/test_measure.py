@@ -16,7 +16,7 @@ from pipeline.embeddings import spacy_md
 from pipeline.embeddings.vocabulary import Vocabulary
 from pipeline.evaluation import measure, sets
 from pipeline.evaluation.measure import SCHEMA, find_truth, main, measure_module, read_tasks, spike_measurements
-from pipeline.spikes.phase import Phase
+from pipeline.spikes.integrate_fire import IntegrateFire
 from pipeline.split import split
 from pipeline.stage import UserError
 from pipeline.store import EmbeddingTable, array_digest, read_parquet, unit_rows, write_embedding
@@ -385,27 +385,27 @@ def test_wordsim353_of_real_vectors_is_what_scipy_says(tmp_path):
 # --- spikes -------------------------------------------------------------------------------------------------------
 
 
-class Faulty(Phase):
-    """Loses the last step: an integer that is odd comes back one lower."""
+class Faulty(IntegrateFire):
+    """Loses a spike of every odd integer."""
 
     def to_integers(self, train):
         return super().to_integers(train) & ~1
 
 
-@pytest.mark.parametrize("kind", [Phase, Faulty])
+@pytest.mark.parametrize("kind", [IntegrateFire, Faulty])
 def test_spikes_are_counted_and_integers_compared(kind):
     x = np.random.default_rng(0).standard_normal((400, 6)).astype(np.float32)
-    codec = kind("phase_4", 0, steps=4).fit(x[:300])
+    codec = kind("integrate_fire_15", 0, steps=15).fit(x[:300])
     some = np.concatenate([x[300:], np.full((1, 6), 9, np.float32)])
     codes = codec.encode(some)
     found = {one.metric: one.estimate.value for one in spike_measurements(codec, some, codes, codec.decode(codes))}
     reach = np.abs(x[:300]).max(axis=0)
     q = np.clip(np.rint((some + reach) / (2 * reach / 15)), 0, 15).astype(int)
-    assert found["spikes_per_value"] == np.bitwise_count(q).mean()
-    assert found["timesteps"] == 4
+    assert found["spikes_per_value"] == q.mean()
+    assert found["timesteps"] == 15
     beyond = np.abs(some) > reach * (1 + 0.5 / 7.5)
     assert found["clipped_values"] == beyond.mean() > 0
-    if kind is Phase:
+    if kind is IntegrateFire:
         assert found["exact_codes"] == 1
         assert 0.4 < found["largest_error_steps"] < 0.50001
     else:
