@@ -63,12 +63,17 @@ def _draw(axes: Axes, name: str, code: Decoded, reach: float) -> Any:
         mincnt=1, cmap=COLOURS, linewidths=0.1, zorder=2,
     )  # fmt: skip
     axes.plot([-reach, reach], [-reach, reach], color=style.VERMILION, linewidth=0.8, zorder=3, alpha=0.8)
-    axes.set_title(f"{style.short(name)}\nrelative MSE {_short(code.relative_mse)}", fontsize=8.5)
+    axes.set_title(f"{_wrapped(name)}\nrelative MSE {_short(code.relative_mse)}", fontsize=8.5)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(3, symmetric=True))
     axes.tick_params(labelsize=8)
     return found
+
+
+def _wrapped(name: str) -> str:
+    """A carried code's name on two lines: a panel has room for some thirty characters."""
+    return style.short(name).replace(": ", ":\n")
 
 
 def _short(number: float) -> str:

@@ -1,8 +1,8 @@
 """Spikes a value against the error of decoded test rows, every spike code and encoder, and the entropy line.
 
 The line: with so many slots for a value, the fewest spikes that tell apart what a uniform quantizer of 2 to 16 bits
-does (`evaluation/spike_bound.py`). No code of as many slots that carries those integers lies to its left; one that
-quantizes otherwise may.
+does (`evaluation/spike_bound.py`), with signs and without. No code of as many slots that carries those integers, with
+one code book for all dimensions, lies to its left; one that quantizes otherwise may.
 """
 
 import csv
@@ -25,23 +25,28 @@ SPIKES = Cost("spikes_per_value", "spikes per value (log scale)", all_named=True
 MOST_DB = 60.0  # those of 16 bits, and not float32 by transport
 DASHES = ((1.0, 1.5), (4.0, 1.5), (6.0, 1.5, 1.0, 1.5))
 
-Bound = Mapping[str, Mapping[int, Sequence[tuple[float, float]]]]
-"""embedding -> slots -> (spikes a value, signal-to-noise ratio in dB), by rising bits"""
+Bound = Mapping[str, Mapping[tuple[int, bool], Sequence[tuple[float, float]]]]
+"""embedding -> (slots, signs or not) -> (spikes a value, signal-to-noise ratio in dB), by rising bits"""
 
 
 def read_bound(path: Path) -> Bound:
     """Raises UserError for another file than spike_bound.csv."""
-    found: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    found: dict[str, dict[tuple[int, bool], list[tuple[float, float]]]] = {}
     try:
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 point = float(row["least_spikes_per_value"]), -10 * math.log10(float(row["relative_mse"]))
-                found.setdefault(row["embedding"], {}).setdefault(int(row["slots"]), []).append(point)
+                found.setdefault(row["embedding"], {}).setdefault(_line(row), []).append(point)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: is not spike_bound.csv ({error})") from None
     return found
+
+
+def _line(row: Mapping[str, str]) -> tuple[int, bool]:
+    signs = {"True": True, "False": False}
+    return int(row["slots"]), signs[row["signed"]]
 
 
 def spikes_by_distortion(benchmarks: Benchmarks, bound: Bound) -> Figure:
@@ -61,10 +66,14 @@ def spikes_by_distortion(benchmarks: Benchmarks, bound: Bound) -> Figure:
             axes.set_ylabel("")
             axes.set_title(UNIT, loc="right", fontsize=9)
             limits, keys = axes.axis(), []
-            for (slots, line), dashes in zip(bound.get(embedding, {}).items(), DASHES, strict=False):
+            for ((slots, signed), line), dashes in zip(bound.get(embedding, {}).items(), DASHES, strict=False):
                 look: Any = {"color": style.GREY, "linewidth": 1.0, "dashes": dashes}
                 axes.plot([x for x, _ in line], [y for _, y in line], **look)
-                keys.append(Line2D([], [], label=f"entropy line, {slots} slots a value", **look))
+                keys.append(
+                    Line2D(
+                        [], [], label=f"entropy line, {slots} slots a value" + ", spikes with signs" * signed, **look
+                    )
+                )
             axes.axis(limits)
             axes.legend(handles=keys, loc="lower right", frameon=False, fontsize=8.5)
         for text in (text for axes in figure.axes for text in axes.texts):

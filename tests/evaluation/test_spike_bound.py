@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import stage
 from pipeline.evaluation.spike_bound import BITS, SLOTS, bounds, entropy, main, quantized
+from pipeline.spikes.calibration import Choice
 from pipeline.spikes.entropy_bound import least_spikes
 from pipeline.spikes.phase import Phase
 from pipeline.split import split
@@ -41,12 +42,12 @@ def test_rate_and_error_are_those_of_a_phase_code(unit):
 
 def test_rows_are_means_over_seeds(unit):
     rows = bounds("toy", unit, [0, 1])
-    assert [(row.bits, row.slots) for row in rows] == [(bits, slots) for bits in BITS for slots in SLOTS]
-    row = next(row for row in rows if (row.bits, row.slots) == (8, 16))
+    assert [(row.bits, (row.slots, row.signed)) for row in rows] == [(bits, kind) for bits in BITS for kind in SLOTS]
+    row = next(row for row in rows if (row.bits, row.slots, row.signed) == (8, 16, True))
     of_seeds = [quantized(unit, seed, 8) for seed in (0, 1)]
     assert row.entropy_bits == pytest.approx(np.mean([rate for rate, _ in of_seeds]))
     assert row.relative_mse == pytest.approx(np.mean([error for _, error in of_seeds]))
-    assert row.least_spikes_per_value == pytest.approx(np.mean([least_spikes(rate, 16) for rate, _ in of_seeds]))
+    assert row.least_spikes_per_value == pytest.approx(np.mean([least_spikes(rate, 16, True) for rate, _ in of_seeds]))
 
 
 def test_the_stage_writes_all_tables_and_refuses_one_twice(unit, tmp_path, capsys):
@@ -60,3 +61,8 @@ def test_the_stage_writes_all_tables_and_refuses_one_twice(unit, tmp_path, capsy
     assert rows[0]["embedding"] == "toy"
     assert stage.run(main, ["--embeddings", str(path), str(path), "--seeds", "0", "--output", str(output)]) == 1
     assert "toy is given twice" in capsys.readouterr().err
+
+
+def test_the_range_of_the_whole_table_is_another_quantizer(unit):
+    wide = unit * np.array([1, 1, 1, 1, 1, 9], np.float32)
+    assert quantized(wide, 0, 4, Choice(per="table"))[0] < quantized(wide, 0, 4)[0]

@@ -8,7 +8,11 @@ from pipeline.plots.spikes import main
 from pipeline.plots.spikes_by_distortion import read_bound, spikes_by_distortion
 from pipeline.stage import UserError
 
-BOUND = "embedding,slots,relative_mse,least_spikes_per_value\nminilm,16,0.1,0.5\nminilm,16,0.01,1\nminilm,256,0.1,0.3\n"
+BOUND = """embedding,slots,signed,relative_mse,least_spikes_per_value
+minilm,16,False,0.1,0.5
+minilm,16,False,0.01,1
+minilm,16,True,0.1,0.3
+"""
 
 
 def some_row(spikes, error):
@@ -22,7 +26,7 @@ def some_row(spikes, error):
 def test_codes_stand_at_their_spikes_and_the_line_beside_them(tmp_path):
     (tmp_path / "bound.csv").write_text(BOUND)
     bound = read_bound(tmp_path / "bound.csv")
-    assert bound == {"minilm": {16: [(0.5, 10.0), (1.0, 20.0)], 256: [(0.3, 10.0)]}}
+    assert bound == {"minilm": {(16, False): [(0.5, 10.0), (1.0, 20.0)], (16, True): [(0.3, 10.0)]}}
     rows = {
         Row("phase_4", "spikes", "decoded"): some_row(2, 0.01),
         Row("carried_8:binary:sign", "spikes", "decoded"): some_row(0.5, 0.1),

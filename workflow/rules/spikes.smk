@@ -36,11 +36,12 @@ rule spike_bound:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
     params:
         seeds=SEEDS,
+        options=as_json(config["spikes"]),
     message:
         "The entropy line of spikes: {output}"
     shell:
         "OMP_NUM_THREADS={threads} python -m pipeline.evaluation.spike_bound --embeddings {input.embeddings:q}"
-        " --seeds {params.seeds} --output {output} 2>&1 | tee {log}"
+        " --seeds {params.seeds} --options {params.options:q} --output {output} 2>&1 | tee {log}"
 
 
 rule spikes_figure:
