@@ -68,12 +68,16 @@ class BitPlanes(Nested):
         self._keep(learn(np.abs(self._numbers(x)), reach / weight), self.budget // 8)
         count, size = self._needed(x)
         if size < self.budget // 8:
-            most = f"{size} byte{'s' if size > 1 else ''}"
-            stage.log.warning("%s: the vectors hold %s at most, not %d", self.name, most, self.budget // 8)
+            self._say_shorter(size)
         model, kept = cut(self._model(), count)
         self.shared |= {"axes": np.ascontiguousarray(axes[:, kept]), "reach": stored[kept]}
         self._keep(model, size)
         return self
+
+    def _say_shorter(self, size: int) -> None:
+        """Say that codes have `size` bytes, fewer than were asked for."""
+        most = f"{size} byte{'s' if size > 1 else ''}"
+        stage.log.warning("%s: the vectors hold %s at most, not %d", self.name, most, self.budget // 8)
 
     def _weight(self, sizes: Array) -> Array:
         """What a component's error counts, in the order of decisions, as if it were so many times as long."""

@@ -8,6 +8,7 @@ for one that learns nothing) and `<name>/codes.parquet`, the whole table encoded
 representation that a table of this shape cannot have is left out; the manifest and the log say why.
 """
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,9 @@ def fit_module(
 ) -> None:
     """Fit, encode and write all of a module's representations; `options` are its own (training.matryoshka).
 
+    Where they name a `folder`, a module that trains keeps checkpoints there, a folder `<training>-seed-<seed>` each,
+    also of trainings that have ended: a fit that was killed repeats none. They go when the output is in place.
+
     Raises UserError for a name that there is not, or one that is given twice, and for unusable options.
     """
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -98,6 +102,16 @@ def fit_module(
                 stage.log.warning("%s left out: %s", name, reason)
                 skipped[name] = str(reason)
         write_manifest(Manifest(directory, module, tuple(seeds), files, skipped))
+    if options and options.get("folder"):
+        _remove_trainings(Path(options["folder"]))
+
+
+def _remove_trainings(folder: Path) -> None:
+    """Remove `<training>-seed-<seed>` in it, and the folder if nothing else is there."""
+    for training in folder.glob("*-seed-*"):
+        shutil.rmtree(training)
+    if folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _write(

@@ -11,10 +11,11 @@ from pipeline.training import settings
 
 WEIGHTS = {"reconstruction": 1.0, "similarity": 0.0, "ranking": 1.0, "balance": 0.0, "decorrelation": 0.0}
 ENCODER_PARTS = ("balance", "decorrelation")  # parts of the loss that only an encoder that learns has
+METRICS = ("recall", "error")
 LARGEST = 2**15  # bits: a network serves up to twice as many, which is the longest code
 SETTINGS: dict[str, Any] = {
     **{"steps": 200, "batch": 256, "learning_rate": 2e-3, "warmup_steps": 20, "weights": WEIGHTS},
-    **{"metric": "recall", "larger_is_better": True, "evaluate_every": 200, "patience": 4},
+    **{"metric": "recall", "larger_is_better": True, "evaluate_every": 200, "patience": None},
 }
 
 
@@ -30,7 +31,9 @@ class Plan:
     temperature: float = 0.05
     processes: int = 1
     device: str = "cpu"
-    folder: str | None = None  # of checkpoints, from which a fit that was killed goes on; null: none are kept
+    # A fit that was killed goes on from here: `<training>-seed-<seed>` holds a training's checkpoints until the whole
+    # output is in place, when whoever writes that removes them (`fit`); null: none are kept.
+    folder: str | None = None
     settings: Mapping[str, Any] = field(default_factory=lambda: dict(SETTINGS))
 
     def __post_init__(self) -> None:
@@ -47,7 +50,15 @@ class Plan:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"training.matryoshka: {name} must be a whole number of at least 1, not {value!r}")
-        settings.from_json(self.settings)
+        chosen = settings.from_json(self.settings)
+        check_keys("training.matryoshka: settings.weights", chosen.weights, WEIGHTS)
+        if chosen.metric is not None and chosen.metric not in (known := self.metrics()):
+            what = f"{', '.join(known)} or null"
+            raise UserError(f"training.matryoshka: settings.metric must be {what}, not {chosen.metric!r}")
+
+    def metrics(self) -> list[str]:
+        """What is measured on held-out rows: of all sizes, and of each."""
+        return [f"{what}{size}" for size in ("", *(f"_{bits}" for bits in sorted(set(self.sizes)))) for what in METRICS]
 
 
 def _is_size(bits: Any) -> bool:

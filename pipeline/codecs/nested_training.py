@@ -5,11 +5,13 @@
 `codec` is a fitted `SuccessiveRefinement`, which is learned through, or a `BitPlanes`, whose codes are made beforehand.
 In one process it is trained here; in more, by `pipeline.training.launch`, which runs
 
-    task([rows.npy], {"codec": file, "plan": the plan as JSON, "ternary": ...}) -> a model for pipeline/training/run.py
+    task([rows.npy, codec], options_of(codec, plan, ternary)) -> a model for pipeline/training/run.py
+
+Either way checkpoints know these options, and are refused where they differ.
 """
 
+import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ from pipeline.codecs.nested_plan import ENCODER_PARTS, Plan, plan_of
 from pipeline.codecs.residual_network import Network
 from pipeline.codecs.successive_refinement import TREE, SuccessiveRefinement
 from pipeline.stage import UserError, check_keys
+from pipeline.store import array_digest
 from pipeline.training import checkpoint, random_state, settings
 from pipeline.training.arrays import Rows
 from pipeline.training.distributed import joined
@@ -42,6 +45,7 @@ HELD_OUT = 20  # one row in so many chooses the best step and is not trained on
 TOGETHER = 8  # held-out rows are searched among so many times as many rows, most of them trained on
 MOST_VALUES = 2**28  # floats of codes that are made beforehand: of more rows a part is trained on
 HIDDEN_STEP = 32
+NOT_LEARNED_BY = ("folder", "device", "processes", "settings")  # of a plan; checkpoints know the settings themselves
 
 
 class Learned(NamedTuple):
@@ -118,7 +122,16 @@ def make(codec: SuccessiveRefinement | BitPlanes, x: Array, plan: Plan, ternary:
     learns = isinstance(codec, SuccessiveRefinement)
     model = Embedder(start, how) if learns else Decoder(start, how)
     count = max(1, len(held))
-    return Task(model, Rows(samples[len(held) :]), loss, held_out(samples[:count], samples[count : count * TOGETHER]))
+    data = Rows(samples[len(held) :], samples[len(held) :, : x.shape[1]])  # the rest is of the codec and the sizes
+    return Task(model, data, loss, held_out(samples[:count], samples[count : count * TOGETHER]))
+
+
+def options_of(codec: SuccessiveRefinement | BitPlanes, plan: Plan, ternary: bool) -> dict[str, Any]:
+    """What decides, besides rows and settings, what training finds (JSON); `shared`: a digest of the codec's arrays."""
+    digests = "".join(f"{name} {array_digest(array)} " for name, array in sorted(codec.shared.items()))
+    learned_by = {name: value for name, value in asdict(plan).items() if name not in NOT_LEARNED_BY}
+    shared = hashlib.sha256(digests.encode()).hexdigest()
+    return {"plan": learned_by, "shared": shared, "ternary": ternary}
 
 
 def settings_of(codec: SuccessiveRefinement | BitPlanes, rows: int, plan: Plan) -> settings.Settings:
@@ -157,8 +170,10 @@ def network(codec: SuccessiveRefinement | BitPlanes, x: Array, plan: Plan, terna
                 return _learned(_launched(codec, x, plan, ternary, chosen, folder))
             model, data, loss, held_out = make(codec, x, plan, ternary)
             assert isinstance(model, Decoder)
+            facts = {"module": __name__, "options": options_of(codec, plan, ternary)}
+            how = facts, title(codec, ternary), plan.folder is not None
             with joined(plan.device) as processes:
-                train(model, data, loss, chosen, folder, held_out, processes)
+                train(model, data, loss, chosen, folder / "run", held_out, processes, *how)
             return _learned(model)
     finally:
         torch.set_num_threads(threads)
@@ -167,17 +182,19 @@ def network(codec: SuccessiveRefinement | BitPlanes, x: Array, plan: Plan, terna
 
 @contextmanager
 def _folder(codec: SuccessiveRefinement | BitPlanes, plan: Plan, ternary: bool) -> Iterator[Path]:
-    """Where checkpoints lie: in the plan's folder, until training has ended, or nowhere that lasts."""
+    """Where checkpoints lie: in the plan's folder, where they stay, or nowhere that lasts."""
     if plan.folder is None:
         with tempfile.TemporaryDirectory() as temporary:
             yield Path(temporary)
-        return
-    kind = f"{codec.name}{'_ternary' if ternary else ''}-seed-{codec.seed}"
-    folder = Path(plan.folder, kind)
-    yield folder
-    shutil.rmtree(folder)
-    if not any(folder.parent.iterdir()):
-        folder.parent.rmdir()
+    else:
+        yield Path(plan.folder, f"{codec.name}{'_ternary' if ternary else ''}-seed-{codec.seed}")
+
+
+def title(codec: SuccessiveRefinement | BitPlanes, ternary: bool) -> str:
+    """What the progress bar says: which of a table's trainings it is."""
+    form, _, _ = codec.name.rpartition("_")
+    kind = {"successive_refinement": "", "bit_planes": " planes"}.get(form, f" {codec.name}")
+    return f"train matryoshka{kind}{' ternary' if ternary else ''}, seed {codec.seed}"
 
 
 def _learned(model: Decoder) -> Learned:
@@ -200,28 +217,40 @@ def _launched(
     chosen: settings.Settings,
     folder: Path,
 ) -> Decoder:
-    """The model as several processes have trained it. Raises SystemExit if they end otherwise: they say why."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "rows.npy", x)
-    module = "bit_planes" if isinstance(codec, BitPlanes) else "successive_refinement"
-    codecs.save(codec, module, folder / "codec.safetensors", {"seed": codec.seed})
-    options = {"codec": str(folder / "codec.safetensors"), "plan": asdict(plan), "ternary": ternary}
-    command = [sys.executable, "-m", "pipeline.training.launch", "--processes", str(plan.processes)]
-    command += ["pipeline.training.run", "--module", __name__, "--inputs", str(folder / "rows.npy")]
-    command += ["--options", json.dumps(options), "--settings", json.dumps(chosen.to_json())]
-    command += ["--folder", str(folder / "run"), "--output", str(folder / "found"), "--device", plan.device]
-    if (code := subprocess.run(command, check=False).returncode) != 0:
-        raise SystemExit(code)  # what was wrong has been said
-    made = make(codec, x, plan, ternary).model
-    assert isinstance(made, Decoder)
-    made.load_state_dict(checkpoint.read(folder / "found.safetensors").part("model"))
-    return made
+    """The model as several processes have trained it, now or before a fit was killed.
+
+    Raises SystemExit if they end otherwise: they say why; and UserError for what was trained otherwise.
+    """
+    found, options = folder / "found.safetensors", options_of(codec, plan, ternary)
+    if not found.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        rows, closed = folder / "rows.npy", folder / "codec.safetensors"
+        np.save(rows, x)
+        module = "bit_planes" if isinstance(codec, BitPlanes) else "successive_refinement"
+        codecs.save(codec.prefix(codec.bits), module, closed, {"seed": codec.seed})  # by a name that the module builds
+        command = [sys.executable, "-m", "pipeline.training.launch", "--processes", str(plan.processes)]
+        command += ["pipeline.training.run", "--module", __name__, "--inputs", str(rows), str(closed)]
+        command += ["--options", json.dumps(options), "--settings", json.dumps(chosen.to_json())]
+        command += ["--folder", str(folder / "run"), "--output", str(found.with_suffix("")), "--device", plan.device]
+        command += ["--name", title(codec, ternary), *(["--temporary"] if plan.folder is None else [])]
+        if (code := subprocess.run(command, check=False).returncode) != 0:
+            raise SystemExit(code)  # what was wrong has been said
+        rows.unlink()
+    made, saved = make(codec, x, plan, ternary), checkpoint.read(found)
+    now = {"data": made.data.identity, "module": __name__, "options": options, "settings": chosen.to_json()}
+    checkpoint.check_configuration(found, {key: saved.facts.get(key) for key in now}, now)
+    assert isinstance(made.model, Decoder)
+    made.model.load_state_dict(saved.part("model"))
+    return made.model
 
 
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
     """For pipeline/training/run.py. Raises UserError for other options, or files that are not what they should be."""
-    check_keys("options", options, [], ["codec", "plan", "ternary"])
-    codec = codecs.load(options["codec"])
+    check_keys("options", options, [], ["plan", "shared", "ternary"])
+    if len(inputs) != 2:
+        raise UserError(f"--inputs: rows and a codec, not {len(inputs)} files")
+    rows, file = inputs
+    codec = codecs.load(file)
     if not isinstance(codec, SuccessiveRefinement | BitPlanes):
-        raise UserError(f"{options['codec']}: {codec.name} is no nested code that can be trained")
-    return make(codec, np.load(inputs[0], allow_pickle=False), plan_of(options["plan"]), bool(options["ternary"]))
+        raise UserError(f"{file}: {codec.name} is no nested code that can be trained")
+    return make(codec, np.load(rows, allow_pickle=False), plan_of(options["plan"]), bool(options["ternary"]))

@@ -14,8 +14,9 @@ the same one, or of a `_float` or `_ternary` form the int8 one; of a shipped int
 `analogy` is 3CosAdd over all covered questions, semantic and syntactic.
 
 prefixes.csv: the prefix of the code that is trained for all sizes beside the code that is trained for that size alone;
-differences are prefix minus alone. `shared_bytes_all_` is what one of each size in this table shares together: of
-prefixes as much as the longest, of codes of their own the sum.
+differences are prefix minus alone. `_signs` are left out: each size has a rotation of its own, so none is a prefix.
+`shared_bytes_all_` is what one of each size in this table shares together: of prefixes as much as the longest, of codes
+of their own the sum.
 """
 
 import math
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import stage
+from pipeline.codecs import matryoshka
 from pipeline.evaluation.ablation_variants import ALONE, CHANGES, SHIPPED, bits_of, int8_form
 from pipeline.evaluation.compression import cell
 from pipeline.evaluation.statistics import paired
@@ -158,6 +160,8 @@ def prefixes_of(measured: Measured) -> Iterator[dict[str, Any]]:
     """prefixes.csv: nothing, where no size is trained alone. Raises UserError as `rows_of`."""
     for (embedding, variant), places in measured.items():
         for place, metrics in places.items() if variant in ALONE else ():
+            if isinstance(matryoshka.build(place.representation, 0), matryoshka.MatryoshkaSigns):
+                continue
             prefix, prefixes = _shipped(measured, embedding, variant, place), measured[embedding, SHIPPED]
             row = {
                 **{"embedding": embedding, "bits": bits_of(place.representation), **place._asdict()},

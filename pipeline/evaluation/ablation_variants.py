@@ -132,9 +132,17 @@ def _runs(
     for name in able:
         groups.setdefault(bits_of(name) if change.each_size else 0, []).append(name)
     for bits, group in groups.items():
-        laid = merged(options, change.of(plan, bits))
+        laid = _laid(options, plan, change.of(plan, bits))
         if any(laid["settings"]["weights"].values()) and (variant == SHIPPED or plan_of(laid) != plan):
             yield f"{variant}_{bits}" if bits else variant, Run(variant, tuple(group), laid)
+
+
+def _laid(options: Options, plan: Plan, change: Options) -> Options:
+    """A change of sizes leaves no metric of a size that is gone: the same metric, over all sizes, then chooses."""
+    what, _, size = (plan.settings["metric"] or "").partition("_")
+    if size and int(size) not in change.get("sizes", plan.sizes):
+        change = merged(change, {"settings": {"metric": what}})
+    return merged(options, change)
 
 
 def merged(options: Options, change: Options) -> Options:

@@ -57,13 +57,16 @@ def train(
     held_out: HeldOut | None = None,
     processes: Processes | None = None,
     facts: Mapping[str, Any] | None = None,
+    name: str = "train",
+    lasting: bool = True,
 ) -> Result:
     """Train `model` in place; it is left with the best weights by `settings.metric`, or the last ones if that is null.
 
     `folder` gets last.safetensors and best.safetensors (checkpoints), log/ and, at the end, log.parquet; all processes
     have to see it. A run that finds its last checkpoint there goes on from it, one that has ended gives its result.
     Global random generators are seeded. `processes` is what `distributed.joined` gave (one if None); `facts` are things
-    (JSON) that a checkpoint must have in common with the run that goes on from it.
+    (JSON) that a checkpoint must have in common with the run that goes on from it. The progress bar shows `name`; a
+    folder that is not `lasting` (it is gone with the run) is in no message.
 
     Raises UserError, in every process: for fewer samples than a batch; a checkpoint of another configuration; a shard
     that vanishes; a loss or gradient that is not finite, by the name of the part (the last checkpoint stays).
@@ -72,7 +75,7 @@ def train(
     folder = Path(folder)
     with locked(folder / ".lock", str(folder)) if processes.rank == 0 else nullcontext():
         processes.first(torch.zeros(1))  # the others read nothing before the first has the folder for itself
-        return _Run(model, data, loss, settings, folder, held_out, processes, facts or {}).run()
+        return _Run(model, data, loss, settings, folder, held_out, processes, facts or {}, name, lasting).run()
 
 
 class _Run:
@@ -86,11 +89,14 @@ class _Run:
         held_out: HeldOut | None,
         processes: Processes,
         facts: Mapping[str, Any],
+        name: str,
+        lasting: bool,
     ) -> None:
         if settings.metric is not None and held_out is None:
             raise UserError(f"settings: metric is {settings.metric}, but nothing is held out")
         precision.check(settings.precision, processes.device)
         self.settings, self.folder, self.held_out, self.processes = settings, folder, held_out, processes
+        self.name, self.lasting = name, lasting
         self.mine = positions(settings.batch, settings.accumulate, processes.rank, processes.count)
         self.batches = Batches(data, settings.batch, settings.window, settings.seed)
         self.model = model.to(processes.device, precision.parameters(settings.precision))
@@ -147,7 +153,7 @@ class _Run:
         """Train until the steps are made or patience has ended."""
         settings, rows_ahead = self.settings, self._rows()
         steps = range(self.step, settings.steps)
-        bar = stage.progress(steps, "train", len(steps), "step") if self.processes.rank == 0 else steps
+        bar = stage.progress(steps, self.name, len(steps), "step") if self.processes.rank == 0 else steps
         began, before = time.perf_counter(), self.seconds
         training_s, since = 0.0, self.step
         for _ in bar:
@@ -248,7 +254,7 @@ class _Run:
     def _fail(self, what: str) -> None:
         if self.processes.rank == 0:
             self.log.flush()
-        kept = f"; the last good checkpoint is {self._last}" if self._last.exists() else ""
+        kept = f"; the last good checkpoint is {self._last}" if self.lasting and self._last.exists() else ""
         raise UserError(f"after step {self.step}: {what}{kept}")
 
     # --- evaluation and checkpoints --------------------------------------------------------------------------------

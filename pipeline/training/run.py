@@ -52,12 +52,17 @@ def run(
     folder: Path,
     output: Path,
     processes: Processes,
+    name: str = "train",
+    lasting: bool = True,
 ) -> None:
-    """Train, and write `output`.safetensors and `output`.parquet; then remove `folder`."""
+    """Train, and write `output`.safetensors and `output`.parquet; then remove `folder`.
+
+    `name` and `lasting` as of `train`.
+    """
     torch.manual_seed(chosen.seed)  # the initial weights: the same in all processes
     task = make_task(module, inputs, options)
     facts = {"module": module, "options": options}
-    result = train(task.model, task.data, task.loss, chosen, folder, task.held_out, processes, facts)
+    result = train(task.model, task.data, task.loss, chosen, folder, task.held_out, processes, facts, name, lasting)
     if processes.rank == 0:
         header = {
             **facts,
@@ -83,11 +88,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, required=True, help="checkpoints, until the run has ended")
     parser.add_argument("--output", type=Path, required=True, help="path of the two outputs, without suffix")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--name", default="train", help="what the progress bar shows")
+    parser.add_argument("--temporary", action="store_true", help="the folder goes with the run: no message names it")
     arguments = parser.parse_args(argv)
     with joined(arguments.device) as processes:
         chosen = settings.from_json(stage.options(arguments.settings))
         options = stage.options(arguments.options)
-        run(arguments.module, arguments.inputs, options, chosen, arguments.folder, arguments.output, processes)
+        where = arguments.folder, arguments.output
+        how = arguments.name, not arguments.temporary
+        run(arguments.module, arguments.inputs, options, chosen, *where, processes, *how)
 
 
 if __name__ == "__main__":

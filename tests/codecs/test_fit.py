@@ -5,7 +5,7 @@ import pytest
 
 from pipeline import stage
 from pipeline.codec import input_of, load, read_codes
-from pipeline.codecs import fit
+from pipeline.codecs import fit, nested_training
 from pipeline.codecs.fit import fit_module, fit_one, main
 from pipeline.split import split
 from pipeline.stage import UserError
@@ -79,6 +79,37 @@ def test_a_name_given_twice_is_refused(table, tmp_path):
     with pytest.raises(UserError, match="scalar: 'int8' is given twice"):
         fit_module(table, "scalar", ["int8", "int4", "int8"], [0], tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fit_that_was_killed_repeats_no_training_and_clears_up_in_the_end(table, tmp_path, monkeypatch):
+    settings = {"steps": 3, "batch": 32, "warmup_steps": 0}
+    folder = tmp_path / "unfinished"
+    options = {"sizes": [16], "hidden": 32, "folder": str(folder), "settings": settings}
+    given = (table, "matryoshka", ["matryoshka_16", "matryoshka_16_ternary"], [0, 1])
+    trained, exact = [], nested_training.loss
+
+    def stops(model, samples, context):
+        trained.append((model.how.ternary, context.step))
+        if len(trained) == 8:
+            raise KeyboardInterrupt
+        return exact(model, samples, context)
+
+    monkeypatch.setattr(nested_training, "loss", stops)
+    with pytest.raises(KeyboardInterrupt):
+        fit_module(*given, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+    assert len(list(folder.iterdir())) == 3
+    (folder / "mine.txt").write_text("stays")
+    fit_module(*given, tmp_path / "out", options)
+    # Seed 0's had ended. Of seed 1 the first, which had no checkpoint but that of step 0, and the other are trained.
+    assert trained[8:] == [(ternary, step) for ternary in (False, True) for step in range(3)]
+    assert [one.name for one in folder.iterdir()] == ["mine.txt"]
+    (folder / "mine.txt").unlink()
+    fit_module(*given, tmp_path / "again", options)
+    assert len(trained) == 8 + 6 + 12
+    assert not folder.exists()
+    for file in (path for path in (tmp_path / "out").rglob("*") if path.is_file()):
+        assert file.read_bytes() == (tmp_path / "again" / file.relative_to(tmp_path / "out")).read_bytes()
 
 
 def test_the_command_line(table, tmp_path, capsys):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from pipeline import stage
 from pipeline.codec import build, load, save, shared_bytes
 from pipeline.codecs import iterative_quantization, matryoshka, nested_training, residual_network
 from pipeline.codecs.nested_plan import Plan, plan_of
@@ -16,6 +17,7 @@ SETTINGS = {
     **{"steps": 400, "batch": 128, "evaluate_every": 100, "learning_rate": 0.01},
     **{"metric": "error", "larger_is_better": False, "weights": {"reconstruction": 1, "ranking": 0}},
 }
+FEW = {"sizes": [16], "hidden": 32, "settings": {"steps": 2, "batch": 32, "warmup_steps": 0}}
 PLAN = {"sizes": [16, 32, 64], "hidden": 96, "dropout": 0.1, "settings": SETTINGS}
 NAMES = [
     *(f"matryoshka_{bits}" for bits in (16, 32, 64, 128)),
@@ -269,9 +271,97 @@ def test_a_fit_that_was_stopped_goes_on_from_its_folder(tmp_path, monkeypatch):
         matryoshka.fit_together(["matryoshka_32"], 0, rows(300, 1), plan)
     again = matryoshka.fit_together(["matryoshka_32"], 0, rows(300, 1), plan)["matryoshka_32"]
     assert steps[50] == 40
-    assert not (tmp_path / "kept").exists()
-    for name, array in whole.shared.items():
-        np.testing.assert_array_equal(again.shared[name], array, err_msg=name)
+    ended = len(steps)
+    assert [one.name for one in (tmp_path / "kept").iterdir()] == ["successive_refinement_128-seed-0"]
+    once_more = matryoshka.fit_together(["matryoshka_32"], 0, rows(300, 1), plan)["matryoshka_32"]
+    assert len(steps) == ended  # what has ended is not repeated
+    for found in (again, once_more):
+        for name, array in whole.shared.items():
+            np.testing.assert_array_equal(found.shared[name], array, err_msg=name)
+
+
+def test_each_training_has_a_folder_and_a_name_of_its_own(tmp_path, monkeypatch):
+    plan = {**FEW, "sizes": [16], "folder": str(tmp_path)}
+    names = [
+        "matryoshka_32",
+        "matryoshka_32_ternary",
+        "matryoshka_32_planes",
+        "matryoshka_32_signs",
+        "matryoshka_16_signs",
+    ]
+    shown, exact = [], stage.progress
+    monkeypatch.setattr(stage, "progress", lambda items, what, *more: shown.append(what) or exact(items, what, *more))
+    matryoshka.fit_together(names, 1, rows(100, 1), plan)
+    assert shown == [
+        *("train matryoshka, seed 1", "train matryoshka ternary, seed 1"),
+        *("train matryoshka signs_32, seed 1", "train matryoshka signs_16, seed 1", "train matryoshka planes, seed 1"),
+    ]
+    forms = ("successive_refinement_32", "successive_refinement_32_ternary", "signs_32", "signs_16", "bit_planes_32")
+    assert {one.name for one in tmp_path.iterdir()} == {f"{form}-seed-1" for form in forms}
+
+
+OTHER = {"sizes": [16], "hidden": 32, "emphasis": 0.5, "encoder_rate": 0.02, "dropout": 0.2, "temperature": 0.1}
+
+
+def closed_form(planes, emphasis=0.25):
+    module = "bit_planes" if planes else "successive_refinement"
+    codec = build(module, f"{module}_32", 0)
+    codec.emphasis = emphasis
+    return codec.fit(rows(60, 1))
+
+
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("key", OTHER)
+def test_what_another_plan_has_trained_is_refused_by_the_key_that_differs(tmp_path, key, planes):
+    plan = {**FEW, "sizes": [16, 32], "hidden": 64, "folder": str(tmp_path)}
+    nested_training.network(closed_form(planes), rows(60, 1), plan_of(plan), False)
+    other = plan_of({**plan, key: OTHER[key]})
+    with pytest.raises(UserError, match=rf"facts\.options\.plan\.{key} was .* and is now .*; remove .*-seed-0/run to"):
+        nested_training.network(closed_form(planes, other.emphasis), rows(60, 1), other, False)
+
+
+def test_where_and_in_how_many_processes_it_is_trained_is_no_other_plan():
+    codec, plan = closed_form(planes=False), plan_of({})
+    elsewhere = plan_of({"folder": "f", "device": "auto", "processes": 3, "settings": {"steps": 3}})
+    options = nested_training.options_of(codec, plan, False)
+    assert options == nested_training.options_of(codec, elsewhere, False)
+    assert set(options["plan"]) == set(OTHER)
+
+
+def test_what_another_code_or_form_has_trained_is_refused(tmp_path):
+    plan = plan_of({**FEW, "sizes": [16], "folder": str(tmp_path)})
+    codec = closed_form(planes=False)
+    nested_training.network(codec, rows(60, 1), plan, False)
+    codec.shared["means"] = codec.shared["means"] * np.float16(1.5)
+    with pytest.raises(UserError, match=r"facts\.options\.shared was"):
+        nested_training.network(codec, rows(60, 1), plan, False)
+    (tmp_path / "successive_refinement_32-seed-0").rename(tmp_path / "successive_refinement_32_ternary-seed-0")
+    with pytest.raises(UserError, match=r"facts\.options\.ternary was False and is now True"):
+        nested_training.network(closed_form(planes=False), rows(60, 1), plan, True)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_message_names_a_checkpoint_that_is_there_alone(tmp_path, monkeypatch, kept):
+    exact = nested_training.loss
+
+    def fails(model, samples, context):
+        parts = exact(model, samples, context)
+        return {name: torch.nan * (part() if callable(part) else part) for name, part in parts.items()}
+
+    monkeypatch.setattr(nested_training, "loss", fails)
+    plan = {**FEW, "folder": str(tmp_path) if kept else None}
+    with pytest.raises(UserError, match=r"after step 0: the part '[a-z]*' of the loss is nan") as said:
+        matryoshka.fit_together(["matryoshka_16"], 0, rows(60, 1), plan)
+    assert str(said.value).endswith("is nan") != kept
+    if kept:
+        assert Path(str(said.value).rpartition(" ")[2]).exists()
+
+
+def test_only_what_was_asked_for_is_said_to_be_shorter(caplog):
+    matryoshka.fit_together(["matryoshka_64_planes", "matryoshka_2048_planes"], 0, rows(100, 1), FEW)
+    assert [one.getMessage().split(":")[0] for one in caplog.records if "the vectors hold" in one.getMessage()] == [
+        "matryoshka_2048_planes"
+    ]
 
 
 def test_an_unknown_search_rule_is_refused(fitted, unseen):
@@ -287,15 +377,20 @@ def test_rows_that_are_nearly_all_alike_come_back():
         np.testing.assert_allclose(codec.decode(codec.encode(x)), x, atol=1e-4)
 
 
-def test_two_processes_train_it_as_one_does(unseen):
+def test_two_processes_train_it_as_one_does(unseen, tmp_path, monkeypatch):
     plan = {**PLAN, "dropout": 0.3, "encoder_rate": 0.1, "settings": {**PLAN["settings"], "steps": 20}}
-    found = [
-        matryoshka.fit_together(["matryoshka_32_float"], 0, rows(300, 1), {**plan, "processes": count})
-        for count in (1, 2)
-    ]
+    plan |= {"folder": str(tmp_path)}
+    found = []
+    for count in (2, 1, 2):  # at last by what two have found before
+        found.append(matryoshka.fit_together(["matryoshka_32_float"], 0, rows(300, 1), {**plan, "processes": count}))
+        monkeypatch.setattr(nested_training.subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
     decoded = [codec["matryoshka_32_float"].decode(codec["matryoshka_32_float"].encode(unseen)) for codec in found]
     same = np.isclose(decoded[0], decoded[1], atol=1e-4).all(axis=1)
     assert same.mean() > 0.98  # but for rows where a bit falls on the other side
+    np.testing.assert_array_equal(decoded[2], decoded[0])
+    assert not list(tmp_path.rglob("rows.npy"))  # as large as the table
+    with pytest.raises(UserError, match=r"found\.safetensors: .*options\.plan\.temperature was 0\.05 and is now 0\.1"):
+        matryoshka.fit_together(["matryoshka_32"], 0, rows(300, 1), {**plan, "processes": 2, "temperature": 0.1})
 
 
 @pytest.mark.parametrize(
@@ -314,13 +409,38 @@ def test_two_processes_train_it_as_one_does(unseen):
         ({"settings": {"weights": [1]}}, "settings.weights must be keys and values"),
         ({"settings": {"seed": 3}}, "settings.seed: the seeds are those of evaluation.seeds"),
         ({"settings": {"steps": 0}}, "settings: steps"),
-        ({"settings": {"weights": {"rank": 1}}}, "weights.rank: this weight has no part"),
+        (
+            {"settings": {"weights": {"rank": 1}}},
+            "settings.weights: unknown key 'rank'; known are balance, decorrelation",
+        ),
+        (
+            {"settings": {"metric": "recal"}},
+            "settings.metric must be recall, error, recall_16, .*error_64 or null, not",
+        ),
+        ({"settings": {"metric": "recall_48"}}, "settings.metric must be .*, not 'recall_48'"),
     ],
 )
 def test_unusable_plans_are_refused_by_name(plan, said):
     whole = {**PLAN, "settings": {**SETTINGS, "batch": 64}, **plan}
     with pytest.raises(UserError, match=said):
         matryoshka.fit_together(["matryoshka_16"], 0, rows(100, 0), whole)
+
+
+@pytest.mark.parametrize("own", [{"weights": {"banana": 1}}, {"metric": "recal"}, {"stepps": 3}])
+def test_settings_that_there_are_not_are_refused_before_anything_is_fitted(own):
+    """The workflow reads the plan when it starts."""
+    with pytest.raises(UserError, match="|".join([*own, "banana"])):
+        plan_of({"settings": own})
+
+
+@pytest.mark.parametrize("metric", ["recall", "error", "recall_16", "error_64", None])
+def test_a_plan_is_measured_by_what_is_held_out(metric):
+    x = rows(60, 0)
+    plan = plan_of({"sizes": [16, 64], "settings": {"metric": metric}})
+    codec = build("successive_refinement", "successive_refinement_64", 0).fit(x)
+    made = nested_training.make(codec, x, plan, False)
+    with torch.no_grad():
+        assert set(plan.metrics()) == set(made.held_out(made.model))
 
 
 def test_what_a_plan_leaves_out_is_as_shipped():
@@ -350,9 +470,14 @@ def test_other_names_are_refused(name):
 def test_a_file_of_another_codec_is_no_task(tmp_path):
     codec = build("scalar", "int8", 0).fit(rows(50, 0))
     save(codec, "scalar", tmp_path / "codec.safetensors", {"seed": 0})
-    options = {"codec": str(tmp_path / "codec.safetensors"), "plan": {}, "ternary": False}
-    with pytest.raises(UserError, match="is no nested code"):
-        nested_training.task([tmp_path / "rows.npy"], options)
+    options, files = (
+        {"plan": {}, "shared": "", "ternary": False},
+        [tmp_path / "rows.npy", tmp_path / "codec.safetensors"],
+    )
+    with pytest.raises(UserError, match=r"codec\.safetensors: .* is no nested code"):
+        nested_training.task(files, options)
+    with pytest.raises(UserError, match="--inputs: rows and a codec, not 1 files"):
+        nested_training.task(files[:1], options)
 
 
 # --- the network as it is stored ------------------------------------------------------------------------------------

@@ -127,6 +127,16 @@ def test_prefixes_stand_beside_codes_of_one_size(joined):
     assert shared == [("150", "230"), ("150", "230"), ("100", "40")]
 
 
+def test_signs_of_each_size_are_their_own_and_no_prefixes(joined):
+    both = [*measured(SHIPPED), *measured(SHIPPED, "matryoshka_32_signs")]
+    rows, prefixes = joined(("shipped", both), ("alone", both))
+    assert [row["representation"] for row in prefixes] == ["matryoshka_64"]
+    assert [row["representation"] for row in rows if row["variant"] == "alone"] == [
+        "matryoshka_64",
+        "matryoshka_32_signs",
+    ]
+
+
 def test_without_sizes_of_their_own_there_are_no_prefixes(joined):
     assert joined(("shipped", measured(SHIPPED)), ("untrained", measured(SHIPPED)))[1] == []
 

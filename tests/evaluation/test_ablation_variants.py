@@ -48,6 +48,15 @@ def test_each_size_alone_is_trained_for_that_size_and_nothing_else():
     assert found["alone_small_128"] == ("alone_small", own, {**PLAN, "sizes": [128], "hidden": 100})
 
 
+def test_a_metric_of_a_size_that_is_not_trained_for_is_that_of_all_sizes():
+    found = runs(merged(PLAN, {"settings": {"metric": "recall_128"}}), NAMES)
+    metrics = {name: run.options["settings"]["metric"] for name, run in found.items()}
+    assert {name for name, metric in metrics.items() if metric != "recall_128"} == {
+        *("untrained", "alone_64", "alone_small_64"),
+    }
+    assert metrics["alone_64"] == "recall"
+
+
 def test_what_only_an_encoder_has_is_not_tried_on_codes_without_one():
     found = runs(PLAN, NAMES)
     for variant in ("encoder_fixed", "with_balance", "with_decorrelation"):

@@ -122,6 +122,16 @@ def test_bad_input_is_one_line(table, tmp_path, capsys, changed, said):
     assert capsys.readouterr().err.splitlines() == [f"error: {said.format(table=table)}"]
 
 
+@pytest.mark.parametrize("temporary", [False, True])
+def test_what_it_is_called_is_shown_and_a_temporary_folder_is_not_named(table, tmp_path, capsys, temporary):
+    given = [*arguments(table, tmp_path, learning_rate=1e30), "--name", "train this"]
+    assert stage.run(run.main, [*given, *(["--temporary"] if temporary else [])]) == 1
+    *shown, said = capsys.readouterr().err.splitlines()
+    assert "train this:" in "".join(shown)
+    assert said.startswith("error: after step ")
+    assert ("last.safetensors" in said) != temporary
+
+
 def test_it_begins_as_the_principal_components_and_earns_its_place(bent, tmp_path):
     """Baldi and Hornik 1989: no linear autoencoder has less error than the first k components, with which it begins."""
     settings = {"steps": 400, "weights": {"reconstruction": 1, "similarity": 0, "decorrelation": 0}}
