@@ -10,8 +10,9 @@ from pipeline.store import open_parquet
 
 
 class Inputs(NamedTuple):
-    """Files, how many rows they have, and what reads them from the first row on."""
+    """Paths as given, the files there, how many rows they have, and what reads them from the first row on."""
 
+    paths: list[str]
     files: list[str]
     rows: int
     blocks: Callable[[], Iterator[Block]]
@@ -22,9 +23,9 @@ def opened(paths: Sequence[str]) -> Inputs:
     if any(path.endswith(".npy") for path in paths):
         if len(paths) > 1:
             raise UserError("--inputs: give one .npy file, or Parquet files")
-        return Inputs(list(paths), len(npy.mapped(paths[0])), lambda: npy.blocks(paths[0], None))
+        return Inputs(list(paths), list(paths), len(npy.mapped(paths[0])), lambda: npy.blocks(paths[0], None))
     files = [file for path in paths for file in parquet.shards(path)]
     shards = [open_parquet(file, ["vector"]) for file in files]
     word = "word" if "word" in shards[0].schema_arrow.names else None
     rows = sum(shard.metadata.num_rows for shard in shards)
-    return Inputs(files, rows, lambda: parquet.blocks(files, word, "vector"))
+    return Inputs(list(paths), files, rows, lambda: parquet.blocks(files, word, "vector"))

@@ -5,8 +5,8 @@
 
 Makes a CSV file with a row for each embedding x bits x kind of slots: `entropy_bits`, that of the histogram of a
 quantizer's integers over all values of the test rows (its range is calibrated on fit rows, as that of all codes of
-integers); `relative_mse` of the values that they stand for; and `least_spikes_per_value`, the least w at which so many slots
-of a value, each a spike with probability w / slots, carry the entropy, where spikes are `signed` with their signs
+integers); `relative_mse` of the values that they stand for; and `least_spikes_per_value`, the least w at which so many
+slots of a value, each a spike with probability w / slots, carry the entropy, where spikes are `signed` with their signs
 (`spikes/entropy_bound.py`). All are means over seeds.
 """
 

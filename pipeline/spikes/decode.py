@@ -15,15 +15,16 @@ import numpy as np
 
 from pipeline import stage
 from pipeline.spikes import event_files
-from pipeline.spikes.encode import load
+from pipeline.spikes.encode import check_apart, load
 from pipeline.store import atomic_file, digest
 
 
 def decode(folder: Path, codec_path: Path, output: Path) -> int:
     """Write the vectors, some at a time; returns how many there are.
 
-    Raises UserError, naming the file, for events of another codec, cut short or altered.
+    Raises UserError, naming the file, for events of another codec, cut short or altered, and for an output among them.
     """
+    check_apart([folder, codec_path], output)
     codec = load(codec_path)
     expected = {"representation": codec.name, "codec": digest(codec_path)}
     total, done = event_files.describe_folder(folder, expected)[0].header.vectors, 0

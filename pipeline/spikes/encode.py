@@ -4,15 +4,16 @@
         --codec results/codecs/minilm/phase/phase_8/seed-0.safetensors --output minilm_phase_8
 
 Takes:  Parquet (a file, folder or pattern) with a column `vector`, as an embedding table has, or an array in NumPy's
-        .npy format; and a codec of pipeline/spikes. Rows are made unit, as it was fitted, unless it is lossless.
+        .npy format; and a codec of pipeline/spikes. Rows are made unit, as those that it was fitted on.
 Makes:  a folder of shards, a row a vector in the order given (`event_files`); `pipeline.spikes.decode` reads it back.
+        An earlier folder of events there is replaced, anything else refused.
 
 Some hundred rows are in memory at a time, however many there are. After kill -9 the same command goes on behind the
 last whole shard.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline import codec as codecs
@@ -37,12 +38,22 @@ def load(path: str | Path) -> SpikeCode:
     return codec
 
 
+def check_apart(inputs: Iterable[str | Path], output: Path) -> None:
+    """Raises UserError for an output that is an input, holds one or lies in one: it would take that one's place."""
+    place = output.resolve()
+    for given in inputs:
+        taken = Path(given).resolve()
+        if place == taken or place in taken.parents or taken in place.parents:
+            raise UserError(f"{output}: is, holds or lies in the input {given}; give another place")
+
+
 def encode(inputs: Inputs, codec_path: Path, output: Path, shard_rows: int | None = None) -> int:
     """Write the events of all rows; returns how many values the code clipped.
 
-    Raises UserError for a codec that is no spike code or of other dimensions, and, naming file and row, for rows that
-    cannot be encoded.
+    Raises UserError for a codec that is no spike code or of other dimensions, for an output among the inputs, and,
+    naming file and row, for rows that cannot be encoded.
     """
+    check_apart([*inputs.paths, *inputs.files, codec_path], output)
     codec = load(codec_path)
     header = Header(
         *(codec.neurons, codec.timesteps, codec.signed, inputs.rows, codec.name),
@@ -58,9 +69,8 @@ def blocks(inputs: Inputs, codec: SpikeCode, first: int = 0) -> Iterator[Block]:
     seen = 0
     for block in stage.progress(inputs.blocks(), f"encode {codec.name}", unit=" blocks"):
         for start in range(max(0, first - seen), len(block.vectors), rows):
-            vectors = block.vectors[start : start + rows]
             try:
-                yield _block(codec, vectors if codec.lossless else unit_rows(vectors))
+                yield _block(codec, unit_rows(block.vectors[start : start + rows]))
             except UserError as error:
                 raise UserError(f"{block.file}: counted from row {block.numbers[start]}: {error}") from None
         seen += len(block.vectors)

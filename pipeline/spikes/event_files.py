@@ -108,21 +108,27 @@ def write(
 
     `behind(first)` gives the trains from row `first` on, some at a time. Whole shards of an earlier, killed run of the
     same header and shard size are kept: they wait in `.<folder>.unfinished`. Another process at the same folder is
-    waited for. Raises UserError for a folder that holds anything else, for trains of another shape, and where their
-    number is not `header.vectors`.
+    waited for. Raises UserError for a folder that holds anything but whole shards of events, for trains of another
+    shape, and where their number is not `header.vectors`.
     """
     folder, rows = Path(folder), header.shard_rows if shard_rows is None else shard_rows
     if rows < 1:
         raise UserError(f"{folder}: {rows} rows a shard: expected at least 1")
     if not header.vectors:
         raise UserError(f"{folder}: no vectors to write")
-    with store.locked(folder.with_name(f".{folder.name}.lock"), str(folder)):
-        return _write(folder, header, behind, rows)
-
-
-def _write(folder: Path, header: Header, behind: Callable[[int], Iterable[Block]], shard_rows: int) -> int:
-    _check_replaceable(folder)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
+    with store.locked(folder.with_name(f".{folder.name}.lock"), str(folder)):
+        try:
+            return _write(folder, unfinished, header, behind, rows)
+        finally:
+            if not any(unfinished.glob("shard-*.parquet")):  # nothing to go on behind
+                shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write(
+    folder: Path, unfinished: Path, header: Header, behind: Callable[[int], Iterable[Block]], shard_rows: int
+) -> int:
+    _check_replaceable(folder)
     done = list(_whole(unfinished, header, shard_rows))
     first, clipped = sum(shard.rows for shard in done), sum(shard.clipped for shard in done)
     if done:
@@ -149,11 +155,19 @@ def _write(folder: Path, header: Header, behind: Callable[[int], Iterable[Block]
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Raises UserError for a place that holds anything but shards: it would be lost."""
+    """Raises UserError, naming it, for anything at the place that is no whole shard of events: it would be lost."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file, not a folder of shards")
-    if folder.is_dir() and (others := sorted({*folder.iterdir()} - {*folder.glob("shard-*.parquet")})):
+    if not folder.is_dir():
+        return
+    shards = sorted(folder.glob("shard-*.parquet"))
+    if others := sorted({*folder.iterdir()} - {*shards}):
         raise UserError(f"{folder}: holds {others[0].name}, so it is no folder of shards; give another place")
+    for shard in shards:  # other data have shards of this name too
+        try:
+            describe(shard)
+        except UserError as error:
+            raise UserError(f"{error}, so its folder is not replaced; give another place") from None
 
 
 def _whole(folder: Path, header: Header, shard_rows: int) -> Iterator[Shard]:

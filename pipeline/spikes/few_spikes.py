@@ -157,8 +157,7 @@ class FewSpikes(SpikeCode):
 
     def encode(self, x: Array) -> Codes:
         check_vectors(x, self.neurons)
-        if "refuses" in self.shared:
-            calibration.integers(x, self.shared, 0, self.highest)
+        calibration.check_inside(x, self.shared, 0, self.highest)
         packed = np.empty((len(x), self.steps, -(-self.neurons // 8)), np.uint8)
         for start in range(0, len(x), BLOCK):
             block = slice(start, start + BLOCK)
@@ -181,7 +180,7 @@ class FewSpikes(SpikeCode):
         return found * self.shared["step"] + self.shared["zero"]
 
     def outside(self, x: Array) -> Array:
-        """bool [n, d]: values beyond the calibrated range."""
+        """bool [n, d]: values outside of the calibrated range (see `calibration`)."""
         return calibration.outside(x, self.shared, 0, self.highest)
 
     def _candidate(self, x: Array, normal: dict[str, Array]) -> dict[str, Array]:
@@ -212,9 +211,7 @@ class FewSpikes(SpikeCode):
 
 def _potential(x: Array, shared: dict[str, Array]) -> Array:
     """v(1), float32 [n, d]; 1/2 where a dimension has no range."""
-    step = shared["step"]
-    with np.errstate(over="ignore"):  # far beyond a range of almost nothing: infinite, and then all steps spike
-        return np.divide(x - shared["zero"], step, out=np.zeros_like(x), where=step > 0) + np.float32(0.5)
+    return calibration.in_steps(x, shared) + np.float32(0.5)
 
 
 def _weighed(x: Array, normal: dict[str, Array]) -> Sample:

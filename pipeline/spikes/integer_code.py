@@ -1,7 +1,8 @@
 """What spike codes of integers have in common: calibrate, send the integers as spikes, read them back exactly.
 
 A code says how many levels it has and how one integer becomes spikes; its guarantee is that the same integers come
-back, so that a value's error is that of rounding: at most half a step inside the calibrated range.
+back, so that a value's error is that of rounding: inside the calibrated range at most half a step and what float32
+rounds (at 16 bits about a hundredth of a step).
 """
 
 from abc import abstractmethod
@@ -101,7 +102,7 @@ class IntegerCode(SpikeCode):
         return calibration.integers(x, self.shared, self.lowest, self.highest)
 
     def outside(self, x: Array) -> Array:
-        """bool [n, d]: values beyond the calibrated range, which are clipped to its ends."""
+        """bool [n, d]: values outside of the calibrated range (see `calibration`), which are clipped to its ends."""
         return calibration.outside(x, self.shared, self.lowest, self.highest)
 
     def encode(self, x: Array) -> Codes:

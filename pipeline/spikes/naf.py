@@ -58,13 +58,6 @@ class Naf(PlaceValueCode):
         )
         return SpikeTrain(spikes, q.shape[1], signs)
 
-    def to_integers(self, train: SpikeTrain) -> Array:
-        q = np.zeros((len(train), train.neurons), np.int32)
-        for step in range(train.timesteps):
-            q += q
-            q += train.plane(step)
-        return q
-
 
 def build(name: str, seed: int) -> Codec:
     """`naf_<K>`, K from 2 to 16. Raises UserError for any other name."""

@@ -41,13 +41,6 @@ class Phase(PlaceValueCode):
         places = range(self.steps - 1, -1, -1)
         return SpikeTrain(np.stack([np.packbits(q >> p & 1, axis=1) for p in places], axis=1), q.shape[1])
 
-    def to_integers(self, train: SpikeTrain) -> Array:
-        q = np.zeros((len(train), train.neurons), np.int32)
-        for step in range(train.timesteps):
-            q += q  # the doubling of the neuron, read backwards
-            q += train.plane(step)
-        return q
-
 
 def build(name: str, seed: int) -> Codec:
     """`phase_<K>`, K from 1 to 16. Raises UserError for any other name."""

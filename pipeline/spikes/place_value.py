@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from pipeline.codec import Array, Codes
+from pipeline.spikes import calibration
 from pipeline.spikes.search import ShiftAddSearch
 from pipeline.spikes.train import SpikeTrain
 
@@ -31,6 +32,13 @@ ONES = np.uint64(0xAA00AA00AA00AA00)
 class PlaceValueCode(ShiftAddSearch):
     """One neuron a value; `signed` codes are in non-adjacent form."""
 
+    def to_integers(self, train: SpikeTrain) -> Array:
+        q = np.zeros((len(train), train.neurons), np.int32)
+        for step in range(train.timesteps):
+            q += q  # the doubling of the neuron, read backwards
+            q += train.plane(step)
+        return q
+
     def encode(self, x: Array) -> Codes:
         if x.ndim == 2 and x.size and x.shape[1] == len(self.shared["step"]) and x.dtype == np.float32:
             train = encode(x, self.shared, self.lowest, self.highest, self.timesteps, self.signed)
@@ -45,12 +53,14 @@ class PlaceValueCode(ShiftAddSearch):
 def encode(
     x: Array, shared: Mapping[str, Array], lowest: int, highest: int, steps: int, signed: bool
 ) -> SpikeTrain | None:
-    """Spikes of rows float32 [n, d]; None where a value is not finite, or refused because it is out of range."""
+    """Spikes of rows float32 [n, d]; None where a value is not finite, or outside of the range if these are refused."""
+    if "refuses" in shared and calibration.outside(x, shared, lowest, highest).any():
+        return None
     spikes = np.empty((len(x), steps, -(-x.shape[1] // 8)), np.uint8)
     signs = np.empty_like(spikes) if signed else np.empty((0, steps, spikes.shape[2]), np.uint8)
     x, zero, step = (np.ascontiguousarray(one, np.float32) for one in (x, shared["zero"], shared["step"]))
     ends = np.float32(lowest), np.float32(highest)
-    if _encode(x, zero, step, *ends, "refuses" in shared, spikes, signs):
+    if _encode(x, zero, step, *ends, spikes, signs):
         return None
     return SpikeTrain(spikes, x.shape[1], signs if signed else None)
 
@@ -123,22 +133,18 @@ def _read(planes, words, digits):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _encode(x, zero, step, lowest, highest, refuses, spikes, signs):  # type: ignore[no-untyped-def]
-    """Returns whether a value is not finite, or beyond the range where that is refused: the rest then means nothing."""
+def _encode(x, zero, step, lowest, highest, spikes, signs):  # type: ignore[no-untyped-def]
+    """Returns whether a value is not finite: the spikes then mean nothing."""
     dims, width = x.shape[1], spikes.shape[2]
     words = np.empty(width, np.uint64)
     digits, negative = np.zeros(8 * width, np.uint16), np.zeros(8 * width, np.uint16)
-    strange, beyond = np.zeros(dims, np.int32), np.zeros(dims, np.int32)
-    none, below, above = np.float32(0), lowest - np.float32(1), highest + np.float32(1)
+    strange, none = np.zeros(dims, np.int32), np.float32(0)
     for row in range(len(x)):
         for j in range(dims):
             value = x[row, j]
             strange[j] |= 0 if abs(value) <= FINITE else 1
             level = (value - zero[j]) / step[j] if step[j] > none else none
-            level = np.rint(min(max(level, below), above))
-            outside = level < lowest or level > highest or (step[j] == none and value != zero[j])
-            beyond[j] |= 1 if outside else 0
-            q = np.int32(min(max(level, lowest), highest))
+            q = np.int32(np.rint(min(max(level, lowest), highest)))
             if len(signs):
                 half = q >> 1
                 more = q + half
@@ -149,7 +155,7 @@ def _encode(x, zero, step, lowest, highest, refuses, spikes, signs):  # type: ig
         _write(digits, words, spikes[row])
         if len(signs):
             _write(negative, words, signs[row])
-    return strange.any() or (refuses and beyond.any())
+    return strange.any()
 
 
 @numba.njit(cache=True)

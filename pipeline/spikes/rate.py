@@ -58,7 +58,7 @@ class Rate(SpikeSearch):
         return np.rint(unit_interval.fractions(x, self.shared) * self.steps).astype(np.int32)
 
     def outside(self, x: Array) -> Array:
-        """bool [n, d]: values beyond the calibrated range."""
+        """bool [n, d]: values outside of the calibrated range (see `calibration`)."""
         return unit_interval.outside(x, self.shared)
 
     def stored_integers(self, codes: Codes) -> Array:

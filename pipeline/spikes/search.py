@@ -1,9 +1,9 @@
 """Search on spikes: nearest neighbours from trains that are not decoded. Queries are float vectors.
 
 - `counts`: the query becomes a train as well; the smallest Euclidean distance of the two vectors of spike counts [P].
-  Sensible where a neuron's count grows with its value (rate and population codes). Of a code whose steps have different
-  weights (phase, non-adjacent form) a count is how many bits are set and says almost nothing of the value; one spike a
-  value (latency) always counts 1.
+  Sensible where a neuron's count grows with its value (rate codes); of staggered neurons the counts of each value's
+  are added up first. Of a code whose steps have different weights (phase, non-adjacent form) a count is how many bits
+  are set and says almost nothing of the value; one spike a value (latency) always counts 1.
 - `hamming`: the query becomes a train as well; the smallest Hamming distance of the slots, two bits a slot where spikes
   have signs. Sensible for carried binary codes; of weighted steps it counts the least like the most significant.
 - `shift_add`: exact integer dot products of spikes that weigh 2^(T-1-t), times an integer query, shifts and adds alone:
@@ -166,13 +166,17 @@ class SpikeSearch(SpikeCode):
 
     searches: ClassVar[tuple[str, ...]] = ("counts", "hamming")
 
+    def compared_counts(self, train: SpikeTrain) -> Array:
+        """int32 [n, k]: the counts whose distance `counts` takes, one a neuron."""
+        return train.counts()
+
     def searcher(self, rule: str, codes: Codes) -> Search:
         def slots(train: SpikeTrain) -> Array:
             parts = [train.packed] if train.negative is None else [train.packed, train.negative]
             return np.concatenate([part.reshape(len(train), -1) for part in parts], axis=1)
 
         def counts(train: SpikeTrain) -> Array:
-            return train.counts().astype(np.float32)
+            return self.compared_counts(train).astype(np.float32)
 
         of, by = (slots, exhaustive.hamming) if rule == "hamming" else (counts, exhaustive.euclidean)
         search = by(of(self.spike_train(codes)))

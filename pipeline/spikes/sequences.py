@@ -2,10 +2,12 @@
 
     python -m pipeline.spikes.sequences --text "some words" --embedding data/embeddings/minilm.parquet \\
         --codec results/codecs/minilm/phase/phase_8/seed-0.safetensors --positions gray --output sequence.parquet
+    python -m pipeline.spikes.sequences --read sequence.parquet
 
 Takes:  words (what stands between white space), an embedding table, a fitted spike code of it, a position code
 Makes:  Parquet, a row a word in the order of the text: `word`, the T steps of its spikes (P neurons of the word, then Q
-        of the position), and in the schema metadata what reads them again (`read_sequence`)
+        of the position), and in the schema metadata what reads them again
+Prints: with --read a line a word, its position, read from the position neurons' spikes, and behind a tab the word
 
 A sequence of L words is a `SpikeTrain` of L rows, T steps, P + Q neurons: time runs through the steps of a row and on
 in the next, and `in_time` has it as one row of L T steps. Position spikes are never negative. Words and positions come
@@ -144,15 +146,24 @@ def read_sequence(path: Path) -> Stored:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(__doc__)
-    parser.add_argument("--text", required=True, help="words of the table, white space between them")
-    parser.add_argument("--embedding", type=Path, required=True, help="embedding table (Parquet)")
-    parser.add_argument("--codec", type=Path, required=True, help="a spike code that was fitted on it (safetensors)")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--text", help="words of the table, white space between them")
+    task.add_argument("--read", type=Path, help="a sequence that was made before: print its positions and words")
+    parser.add_argument("--embedding", type=Path, help="embedding table (Parquet)")
+    parser.add_argument("--codec", type=Path, help="a spike code that was fitted on it (safetensors)")
     parser.add_argument("--positions", choices=positions.KINDS, default="gray", help="position code")
     parser.add_argument(
         "--position-neurons", type=int, help="as few as tell the words apart (gray), or 40, if not given"
     )
-    parser.add_argument("--output", type=Path, required=True, help="Parquet file to make")
+    parser.add_argument("--output", type=Path, help="Parquet file to make")
     args = parser.parse_args(argv)
+    if args.read:
+        stored = read_sequence(args.read)
+        for word, position in zip(stored.words, stored.positions, strict=True):
+            print(f"{position}\t{word}")
+        return
+    if None in (args.embedding, args.codec, args.output):
+        parser.error("--text takes --embedding, --codec and --output as well")
     table = read_embedding(args.embedding)
     rows = rows_of(args.text, table.words, str(args.embedding))
     embedding_digest = array_digest(table.vectors)

@@ -249,7 +249,7 @@ class Peer(SpikeCode):
         return unit_interval.values(read + self.shared["bias"], self.shared)
 
     def outside(self, x: Array) -> Array:
-        """bool [n, d]: values beyond the calibrated range."""
+        """bool [n, d]: values outside of the calibrated range (see `calibration`)."""
         return unit_interval.outside(x, self.shared)
 
 

@@ -19,16 +19,20 @@ unary code: q spikes, about P T / 2 where values lie evenly around the middle.
 
 Losing a neuron costs a bounded error: neuron k fires floor(q / P) or ceil(q / P) times in all, at most (P - 1) / P from
 q / P, so the count of the others, times P / (P - 1), is at most 1 from q (`estimates`).
+
+Search: `counts`, the Euclidean distance of the values' counts, which are the integers.
 """
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from pipeline.codec import Array, Codec
 from pipeline.spikes import calibration, planes
 from pipeline.spikes.integer_code import IntegerCode
+from pipeline.spikes.search import SpikeSearch
 from pipeline.spikes.train import SpikeTrain
 from pipeline.stage import UserError
 
@@ -38,12 +42,13 @@ MOST_BITS = 16
 
 
 @dataclass
-class Staggered(IntegerCode):
+class Staggered(SpikeSearch, IntegerCode):
     """P neurons a value, T steps; P T + 1 levels, or, where `bits` are given, 2^bits."""
 
     population: int = 16
     steps: int = 16
     bits: int | None = None
+    searches: ClassVar[tuple[str, ...]] = ("counts",)
 
     @property
     def timesteps(self) -> int:
@@ -72,6 +77,10 @@ class Staggered(IntegerCode):
         for block in planes.blocks(len(train), train.neurons):
             q[block] = self._by_neuron(SpikeTrain(train.packed[block], train.neurons)).sum(axis=2)
         return q
+
+    def compared_counts(self, train: SpikeTrain) -> Array:
+        """int32 [n, d]: spikes of a value's P neurons together."""
+        return self.to_integers(train)
 
     def estimates(self, train: SpikeTrain, lost: int) -> Array:
         """float64 [n, d], at most 1 from the integers: what is known without each value's neuron `lost`, if P > 1."""

@@ -7,9 +7,10 @@ One neuron a value; step t has bit 31 - t (15 - t). It is transport because expo
 a spike is worth hangs on eight others, and no sum of spikes by fixed weights gives the value. It is here as the measure
 of what bits for bits cost; a phase code of as many steps spends all of them on the value itself.
 
-Guarantee: `transport_float32` gives every finite float32 back bit for bit, subnormals and -0.0 too; `transport_bf16`
-every value that is a bf16, and of any other its nearest. A value that would round to infinity becomes the largest
-finite bf16, and `outside` counts it.
+Guarantee: `transport_float32` gives every finite float32 that it is given back bit for bit, subnormals and -0.0 too;
+`transport_bf16` every value that is a bf16, and of any other its nearest. A value that would round to infinity becomes
+the largest finite bf16, and `outside` counts it. The workflow and `pipeline.spikes.encode` give it unit rows, as all
+spike codes: of a source's raw rows these come back, not the rows' norms, so it is not among the lossless codecs.
 """
 
 from dataclasses import dataclass

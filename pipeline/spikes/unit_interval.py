@@ -12,6 +12,8 @@ import numpy as np
 from pipeline.codec import Array, check_vectors
 from pipeline.spikes import calibration
 
+ENDS = (0, 1)
+
 
 def fitted(x: Array, chosen: calibration.Choice) -> dict[str, Array]:
     """`zero` and `step` float32 [d], and `refuses` where values beyond the range are no vectors of this code.
@@ -22,28 +24,18 @@ def fitted(x: Array, chosen: calibration.Choice) -> dict[str, Array]:
 
 
 def outside(x: Array, shared: Mapping[str, Array]) -> Array:
-    """bool [n, d]: values beyond their range."""
-    u = _unbounded(x, shared)
-    return (u < 0) | (u > 1)
+    """bool [n, d]: values outside of their range, as `calibration` has it."""
+    return calibration.outside(x, shared, *ENDS)
 
 
 def fractions(x: Array, shared: Mapping[str, Array]) -> Array:
-    """float32 [n, d] in 0 .. 1; values beyond the range are clipped.
+    """float32 [n, d] in 0 .. 1, 0 where the range is no range; values outside are clipped.
 
-    Raises UserError for what are no vectors of this width, and, naming row and dimension, for a value beyond the range
-    if these are refused.
+    Raises UserError for what are no vectors of this width, and, naming row and dimension, for a value outside if these
+    are refused.
     """
-    u = _unbounded(check_vectors(x, len(shared["step"])), shared)
-    if "refuses" in shared:
-        calibration.check_inside(x, (u < 0) | (u > 1), shared["zero"], shared["zero"] + shared["step"])
-    return np.clip(u, 0, 1)
-
-
-def _unbounded(x: Array, shared: Mapping[str, Array]) -> Array:
-    """float32 [n, d]; 0 where the range is no range."""
-    step = shared["step"]
-    with np.errstate(over="ignore"):  # far beyond a range of almost nothing: infinite, and then outside
-        return np.divide(x - shared["zero"], step, out=np.zeros_like(x), where=step > 0)
+    calibration.check_inside(check_vectors(x, len(shared["step"])), shared, *ENDS)
+    return np.clip(calibration.in_steps(x, shared), *ENDS)
 
 
 def values(u: Array, shared: Mapping[str, Array]) -> Array:

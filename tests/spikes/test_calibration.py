@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -13,9 +13,13 @@ from pipeline.spikes.calibration import Choice, choice, fitted, integers, outsid
 from pipeline.spikes.phase import build
 from pipeline.stage import UserError
 
+ANY = st.floats(-4, 4, width=32)
 NUMBERS = st.floats(-4, 4, width=32, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-20)
 TABLES = st.tuples(st.integers(1, 9), st.integers(1, 5)).flatmap(
     lambda shape: hnp.arrays(np.float32, shape, elements=NUMBERS)
+)
+TABLES_OF_ANY = st.tuples(st.integers(1, 9), st.integers(1, 5)).flatmap(
+    lambda shape: hnp.arrays(np.float32, shape, elements=ANY)
 )
 BITS = st.integers(1, 16)
 
@@ -93,7 +97,8 @@ def test_integers_by_hand():
     asked = np.array([[-10], [-9.6], [0], [0.4], [0.6], [10.4], [-10.4]], np.float32)
     assert integers(asked, unsigned, 0, 20)[:, 0].tolist() == [0, 0, 10, 10, 11, 20, 0]
     assert integers(asked, signed, -10, 10)[:, 0].tolist() == [-10, -10, 0, 0, 1, 10, -10]
-    assert not outside(asked, signed, -10, 10).any()  # half a step beyond the last level is still nearest to it
+    for shared, lowest, highest in ((unsigned, 0, 20), (signed, -10, 10)):
+        assert outside(asked, shared, lowest, highest)[:, 0].tolist() == [False] * 5 + [True] * 2
 
 
 @given(TABLES, st.booleans())
@@ -140,10 +145,26 @@ def test_refused_values_are_named():
             integers(asked[3:], shared, lowest, highest)
 
 
-@given(TABLES, BITS, st.booleans())
-def test_fit_rows_are_never_refused(x, bits, signed):
+@given(TABLES_OF_ANY, BITS, st.booleans(), st.sampled_from(calibration.PER))
+@example(np.full((1, 1), 2.0**-149, np.float32), 16, True, "dimension")  # whose step is no float32
+@example(np.full((1, 1), 1e-40, np.float32), 16, False, "dimension")  # whose step is rounded to one of few bits
+def test_fit_rows_and_their_opposites_are_never_outside(x, bits, signed, per):
     lowest, highest = ends(bits, signed)
-    integers(x, fitted(x, highest, signed, Choice(beyond="refuse")), lowest, highest)
+    shared = fitted(x, highest, signed, Choice(per, "refuse"))
+    for rows in (x, -x):
+        assert not outside(rows, shared, lowest, highest).any()
+        integers(rows, shared, lowest, highest)
+
+
+@given(TABLES, BITS, st.booleans())
+def test_a_value_is_outside_from_a_millionth_of_the_range_on(x, bits, signed):
+    lowest, highest = ends(bits, signed)
+    shared = fitted(x, highest, signed, Choice())
+    reach = np.abs(x.astype(np.float64)).max(axis=0)
+    assume(reach.all())
+    for sign in (1, -1):
+        asked = (sign * reach * np.array([[1 + 3e-6], [1 + 1e-6]])).astype(np.float32)
+        assert outside(asked, shared, lowest, highest).tolist() == [[True] * len(reach), [False] * len(reach)]
 
 
 def test_options():

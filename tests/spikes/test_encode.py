@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -207,8 +208,82 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, fitted, rows, capsys
     last = last_line(capsys)
     assert last.startswith("error: ")
     assert message in last
-    assert {path for path in tmp_path.iterdir() if path.name != ".events.unfinished"} == before
-    assert not list((tmp_path / ".events.unfinished").glob("*"))
+    assert set(tmp_path.iterdir()) == before
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("vectors", "output", "named"),
+    [
+        ("vecs", "vecs", "vecs"),
+        ("vecs/shard-00000.parquet", "vecs", "vecs/shard-00000.parquet"),
+        ("vecs/*.parquet", "vecs", "vecs/*.parquet"),
+        ("v*s/*.parquet", "vecs", "vecs/shard-00000.parquet"),
+        ("aside/../vecs", "vecs", "aside/../vecs"),
+        ("vecs", "vecs/events", "vecs"),
+        ("vecs", "aside/../vecs", "vecs"),
+        ("deep/rows.npy", "deep", "deep/rows.npy"),
+        ("deep/rows.npy", "deep/rows.npy", "deep/rows.npy"),
+        ("vecs", "codec.safetensors", "codec.safetensors"),
+    ],
+)
+def test_inputs_are_not_overwritten(tmp_path, fitted, capsys, vectors, output, named):
+    for folder in ("vecs", "deep", "aside"):
+        (tmp_path / folder).mkdir()
+    pq.write_table(pa.table({"vector": ROWS.tolist()}), tmp_path / "vecs" / "shard-00000.parquet")
+    np.save(tmp_path / "deep" / "rows.npy", ROWS)
+    before = contents(tmp_path)
+    options = ["--codec", str(fitted[1]), "--output", f"{tmp_path}/{output}"]
+    assert stage.run(encode.main, ["--vectors", f"{tmp_path}/{vectors}", *options]) == 1
+    line = f"error: {tmp_path}/{output}: is, holds or lies in the input {tmp_path}/{named}; give another place"
+    assert last_line(capsys) == line
+    assert contents(tmp_path) == before
+
+
+def test_another_kind_of_shards_is_not_overwritten(tmp_path, fitted, rows, capsys):
+    (tmp_path / "events").mkdir()
+    for number in range(2):
+        pq.write_table(pa.table({"text": ["dear"]}), tmp_path / "events" / f"shard-0000{number}.parquet")
+    before = contents(tmp_path)
+    assert run_encode(tmp_path, rows) == 1
+    assert last_line(capsys).startswith(f"error: {tmp_path}/events/shard-00000.parquet: holds no spike events ")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("output", ["codec.safetensors", "events", "events/shard-00000.parquet"])
+def test_decoding_overwrites_no_input(tmp_path, fitted, rows, capsys, output):
+    assert run_encode(tmp_path, rows) == 0
+    before = contents(tmp_path)
+    assert run_decode(tmp_path, output=output) == 1
+    assert f"{output}: is, holds or lies in the input" in last_line(capsys)
+    assert contents(tmp_path) == before
+
+
+def test_a_floats_own_bits_are_those_of_unit_rows(tmp_path, rows):
+    codecs.save(codecs.build("transport", "transport_float32", 0).fit(UNIT), "transport", tmp_path / "t", {})
+    assert run_encode(tmp_path, rows, "t") == 0
+    assert run_decode(tmp_path, "t") == 0
+    assert np.load(tmp_path / "back.npy").tobytes() == UNIT.tobytes()
+
+
+def test_a_population_of_many_slots_is_encoded_and_decoded_a_vector_at_a_time(tmp_path):
+    """Four times the rows, the same memory: less than the spikes of all of them."""
+    x = unit_rows(np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32))
+    codec = codecs.build("population", "population_2500_100", 0).fit(x)  # 366 KiB a vector
+    codecs.save(codec, "population", tmp_path / "codec.safetensors", {})
+    peaks = []
+    for count in (10, 40):
+        np.save(tmp_path / f"{count}.npy", x[:count])
+        tracemalloc.start()
+        assert run_encode(tmp_path, tmp_path / f"{count}.npy") == 0
+        assert run_decode(tmp_path) == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "back.npy"), codec.decode(codec.encode(x)))
 
 
 # Of this process alone: ru_maxrss begins with what the process that started it had.

@@ -311,6 +311,42 @@ def test_a_folder_of_shards_is_replaced_and_any_other_refused(tmp_path):
     with pytest.raises(UserError, match=r"letters\.txt: is a file, not a folder of shards"):
         write(tmp_path / "f" / "letters.txt", header_of(train), blocks(train), 3)
     assert (tmp_path / "f" / "letters.txt").read_text() == "dear"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_other_datas_shards_are_never_replaced(tmp_path):
+    """Text has shards of the same names. One of them among shards of events is enough."""
+    train, folder = random_train(5), tmp_path / "f"
+    write(folder, header_of(train), blocks(train), 3)
+    store.write_parquet(folder / "shard-00002.parquet", pa.table({"text": ["dear"]}))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    asked = []
+    with pytest.raises(UserError) as error:
+        write(folder, header_of(train), lambda first: asked.append(first) or blocks(train)(first), 3)
+    assert str(error.value).startswith(f"{folder}/shard-00002.parquet: holds no spike events")
+    assert str(error.value).endswith("so its folder is not replaced; give another place")
+    assert not asked
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_what_came_there_meanwhile_is_not_replaced_either(tmp_path):
+    train, folder = random_train(5), tmp_path / "f"
+
+    def behind(first):
+        yield from blocks(train)(first)
+        store.write_parquet(folder / "shard-00000.parquet", pa.table({"text": ["dear"]}))
+
+    with pytest.raises(UserError, match="holds no spike events"):
+        write(folder, header_of(train), behind, 9)
+    assert pq.read_table(folder / "shard-00000.parquet").to_pydict() == {"text": ["dear"]}
+
+
+def test_a_failure_before_the_first_whole_shard_leaves_nothing(tmp_path):
+    train = random_train(11)
+    with pytest.raises(UserError, match="no more"):
+        write(tmp_path / "f", header_of(train), failing(train, 8), 9)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

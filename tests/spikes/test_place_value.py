@@ -79,7 +79,8 @@ def test_values_beyond_the_range_are_refused_where_that_is_chosen(module):
     codec.chosen = calibration.Choice(beyond="refuse")
     codec.fit(x)
     check(codec, x)
-    for dimension, value in ((12, 100), (12, -100), (5, 1e-30)):
+    near = np.abs(x[:, 12]).max() * np.float32(1.001)  # whose nearest level is the last
+    for dimension, value in ((12, 100), (12, -100), (5, 1e-30), (12, near), (12, -near)):
         beyond = x.copy()
         beyond[3, dimension] = value
         with pytest.raises(UserError, match=f"vector 3: value {value:g} of dimension {dimension} is outside"):

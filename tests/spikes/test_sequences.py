@@ -159,3 +159,21 @@ def test_bad_input_ends_in_one_line(files, capsys):
     assert capsys.readouterr().err == f"error: --text: {folder / 'table.parquet'} has no vector of cow\n"
     assert stage.run(sequences.main, [*arguments, "cat mat"]) == 0
     assert sequences.read_sequence(folder / "out").words == ["cat", "mat"]
+
+
+def test_a_file_is_read_by_the_command_too(files, capsys):
+    folder, _ = files
+    run(folder, "the cat sat on the mat", positions="cpg")
+    capsys.readouterr()
+    assert stage.run(sequences.main, ["--read", str(folder / "out")]) == 0
+    assert capsys.readouterr().out == "0\tthe\n1\tcat\n2\tsat\n3\ton\n4\tthe\n5\tmat\n"
+    assert stage.run(sequences.main, ["--read", str(folder / "table.parquet")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {folder / 'table.parquet'}: holds no codes")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--text", "the cat"], ["--text", "the", "--read", "out"]])
+def test_a_command_that_is_not_whole(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        sequences.main(arguments)
+    assert end.value.code == 2
+    assert "error: " in capsys.readouterr().err

@@ -68,6 +68,17 @@ def test_a_value_is_at_most_half_a_step_off():
     assert np.all(np.abs(codec.decode(codes) - x) <= np.abs(x).max(axis=0) / 15 + 1e-6)
 
 
+def test_search_by_the_counts_of_each_values_neurons_is_that_of_the_integers():
+    rng = np.random.default_rng(0)
+    x, queries = (rng.uniform(-1, 1, (count, 5)).astype(np.float32) for count in (300, 20))
+    codec = build("staggered_4x4", 0).fit(x)
+    assert codec.searches == ("counts",)
+    asked, q = codec.integers(queries).astype(np.int64), codec.integers(x).astype(np.int64)
+    distances = np.square(asked[:, None] - q[None]).sum(axis=2)
+    found = codec.searcher("counts", codec.encode(x))(queries, 10)
+    np.testing.assert_array_equal(np.take_along_axis(distances, found, 1), np.sort(distances, axis=1)[:, :10])
+
+
 def test_blocks_change_nothing(monkeypatch):
     codec = build("staggered_3x5", 0)
     q = np.random.default_rng(0).integers(0, 16, (40, 7)).astype(np.int32)

@@ -28,6 +28,15 @@ def test_values_beyond_the_range_are_clipped_or_refused_as_chosen():
         unit_interval.fractions(beyond, refusing)
 
 
+def test_a_dimension_that_is_always_zero_has_nothing_but_zero_inside():
+    clipping, refusing = (unit_interval.fitted(X, Choice(beyond=beyond)) for beyond in ("clip", "refuse"))
+    asked = np.array([[1, 1, 0], [1, 1, 5], [1, 1, -1e-30]], np.float32)
+    assert unit_interval.outside(asked, clipping)[:, 2].tolist() == [False, True, True]
+    assert unit_interval.fractions(asked, clipping)[:, 2].tolist() == [0, 0, 0]
+    with pytest.raises(UserError, match="vector 1: value 5 of dimension 2 is outside of the calibrated range 0 to 0"):
+        unit_interval.fractions(asked, refusing)
+
+
 def test_a_range_of_almost_nothing_does_not_overflow():
     shared = unit_interval.fitted(np.full((1, 1), 1e-38, np.float32), Choice())
     huge = np.array([[3e38], [-3e38]], np.float32)
