@@ -14,30 +14,17 @@ from dataclasses import dataclass
 
 from pipeline.codec import Array, Codec
 from pipeline.spikes import calibration, planes
-from pipeline.spikes.integer_code import IntegerCode
+from pipeline.spikes.count_code import CountCode
 from pipeline.spikes.search import SpikeSearch
 from pipeline.spikes.train import SpikeTrain
 
 
 @dataclass
-class IntegrateFire(SpikeSearch, IntegerCode):
+class IntegrateFire(SpikeSearch, CountCode):
     """T + 1 levels a value, one neuron, T steps."""
-
-    steps: int = 16
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
-
-    @property
-    def highest(self) -> int:
-        return self.steps
 
     def to_spikes(self, q: Array) -> SpikeTrain:
         return planes.train(q, self.steps, lambda some: planes.evenly(some, self.steps // 2, self.steps, self.steps))
-
-    def to_integers(self, train: SpikeTrain) -> Array:
-        return train.counts()
 
 
 def build(name: str, seed: int) -> Codec:

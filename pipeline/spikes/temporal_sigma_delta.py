@@ -19,34 +19,22 @@ import numpy as np
 
 from pipeline.codec import Array, Codec
 from pipeline.spikes import calibration, planes
-from pipeline.spikes.integer_code import IntegerCode
+from pipeline.spikes.count_code import CountCode
 from pipeline.spikes.train import SpikeTrain
 
 
 @dataclass
-class TemporalSigmaDelta(IntegerCode):
+class TemporalSigmaDelta(CountCode):
     """2 T + 1 levels a value, one neuron, T steps, signed spikes."""
 
     signed: ClassVar[bool] = True
     centred: ClassVar[bool] = True
-    steps: int = 16
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
-
-    @property
-    def highest(self) -> int:
-        return self.steps
 
     def to_spikes(self, q: Array) -> SpikeTrain:
         """Of |q| the neuron is one that starts just below half the threshold: at the half itself it does not fire."""
         start = (self.steps - 1) // 2
         sizes = planes.train(np.abs(q), self.steps, lambda some: planes.evenly(some, start, self.steps, self.steps))
         return planes.with_signs(sizes, q < 0)
-
-    def to_integers(self, train: SpikeTrain) -> Array:
-        return train.counts()
 
 
 def build(name: str, seed: int) -> Codec:
