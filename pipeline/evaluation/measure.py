@@ -257,7 +257,8 @@ def measure_codec(
         common.append(plain("decode_vectors_per_s", decode_rate))
         decoded_unit = unit_rows(decoded)
         common += fidelity_measurements(x, decoded, decoded_unit, unit, truth, seed)
-        common += spike_measurements(codec, x[test], codes.take(test), decoded[test])
+        if isinstance(codec, Spiking | Quantizing | Ranged):  # of others no row can be taken by itself, perhaps
+            common += spike_measurements(codec, x[test], codes.take(test), decoded[test])
         whole, unseen = (exhaustive.inner_product(part) for part in (decoded_unit, decoded_unit[test]))
         rules["decoded"] = [
             *search_measurements(whole, unseen, unit, truth, whole),
