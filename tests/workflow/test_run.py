@@ -89,8 +89,12 @@ def test_figures_tokens_and_logs_are_there(tree: Any) -> None:
         "recall_by_bytes.png",
         "recall_unseen_by_bytes.png",
         "sigma_delta_slopes.png",
+        "spike_fidelity.png",
+        "spike_raster.png",
+        "spikes_by_distortion.png",
         "stream_by_tokens.png",
         "training_curves.png",
+        "tuning_curves.png",
     ]
     assert all((tree.folder / "results/figures" / name).stat().st_size > 10_000 for name in figures)
     assert list((tree.folder / "data/corpus/tokens").glob("shard-*.parquet"))
@@ -113,10 +117,10 @@ def test_an_edit_reruns_what_depends_on_it_and_nothing_else(tree: Any) -> None:
     finally:
         module.write_text(before)
     assert counts == {
-        **{"fit": 3, "measure": 3, "table": 1, "figures": 1, "ledger": 1, "compression_figures": 1},  # three tables
-        **{"best_by_bytes": 1, "best_by_bytes_figure": 1, "all": 1},
+        **{"fit": 6, "measure": 6, "table": 1, "figures": 1, "ledger": 1, "compression_figures": 1},  # three tables
+        **{"best_by_bytes": 1, "best_by_bytes_figure": 1, "spikes_figure": 1, "spike_pictures": 1, "all": 1},
     }
-    assert modules == {"binary"}
+    assert modules == {"binary", "spike_codes"}  # spikes carry `sign`, a code of that module
 
 
 def test_one_stage_can_be_forced(tree: Any) -> None:
