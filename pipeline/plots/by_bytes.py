@@ -36,9 +36,16 @@ BYTES = Cost("bytes_per_vector", "bytes per vector (log scale)")
 
 
 def by_bytes(
-    benchmarks: Benchmarks, measure: Measure, title: str, y_label: str, absent: str, cost: Cost = BYTES
+    benchmarks: Benchmarks,
+    measure: Measure,
+    title: str,
+    y_label: str,
+    absent: str,
+    cost: Cost = BYTES,
+    more_keys: Sequence[Line2D] = (),
 ) -> Figure:
-    """`absent` is what an embedding's panel says if no representation of it has this score."""
+    """`absent` is what an embedding's panel says if no representation of it has this score. `more_keys`: of the legend,
+    for what the caller draws besides."""
     with style.paper():
         if not benchmarks:
             return style.empty_figure(title)
@@ -57,7 +64,7 @@ def by_bytes(
             _scale_scores(axes, found)
             _draw(axes, found)
         if every:
-            _legend(figure, every)
+            _legend(figure, every, more_keys)
         drawn = [(axes, found) for axes, found in zip(all_axes, panels.values(), strict=True) if found]
         _label(figure, drawn, cost.all_named)
         return figure
@@ -121,12 +128,19 @@ def _draw(axes: Axes, found: Sequence[Point]) -> None:
         axes.plot(point.cost, point.score.value, alpha=opacity, zorder=order, **look.drawn(size))
 
 
-def _legend(figure: Figure, every: Sequence[Point]) -> None:
+def _legend(figure: Figure, every: Sequence[Point], more_keys: Sequence[Line2D]) -> None:
     keys = [style.family_key(family) for family in style.in_order(point.row.family for point in every)]
     keys.append(Line2D([], [], color="black", linewidth=1.1, label="Pareto front"))
     if any(point.row.representation == REFERENCE for point in every):
         keys.append(Line2D([], [], color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), label=REFERENCE))
-    figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 7), frameon=False, fontsize=8.5)
+    keys += more_keys
+    figure.legend(
+        handles=keys,
+        loc="outside lower center",
+        ncols=3 if more_keys else min(len(keys), 7),
+        frameon=False,
+        fontsize=8.5,
+    )
 
 
 def _label(figure: Figure, panels: Sequence[tuple[Axes, list[Point]]], every: bool) -> None:

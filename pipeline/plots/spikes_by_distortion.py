@@ -50,6 +50,15 @@ def _line(row: Mapping[str, str]) -> tuple[int, bool]:
 
 
 def spikes_by_distortion(benchmarks: Benchmarks, bound: Bound) -> Figure:
+    kinds = dict.fromkeys(kind for lines in bound.values() for kind in lines)
+    looks: dict[tuple[int, bool], Any] = {
+        kind: {"color": style.GREY, "linewidth": 1.0, "dashes": dashes}
+        for kind, dashes in zip(kinds, DASHES, strict=False)
+    }
+    keys = [
+        Line2D([], [], label=f"entropy, {slots} slots" + (", signs" if signed else ""), **look)
+        for (slots, signed), look in looks.items()
+    ]
     figure = by_bytes(
         benchmarks,
         lambda metrics: signal_to_noise(metrics, MOST_DB),
@@ -57,6 +66,7 @@ def spikes_by_distortion(benchmarks: Benchmarks, bound: Bound) -> Figure:
         UNIT,
         "no spikes were decoded",
         SPIKES,
+        keys,
     )
     with style.paper():
         for axes, embedding in zip(figure.axes, benchmarks, strict=False):
@@ -65,17 +75,11 @@ def spikes_by_distortion(benchmarks: Benchmarks, bound: Bound) -> Figure:
             axes.yaxis.set_major_locator(MaxNLocator(6))
             axes.set_ylabel("")
             axes.set_title(UNIT, loc="right", fontsize=9)
-            limits, keys = axes.axis(), []
-            for ((slots, signed), line), dashes in zip(bound.get(embedding, {}).items(), DASHES, strict=False):
-                look: Any = {"color": style.GREY, "linewidth": 1.0, "dashes": dashes}
-                axes.plot([x for x, _ in line], [y for _, y in line], **look)
-                keys.append(
-                    Line2D(
-                        [], [], label=f"entropy line, {slots} slots a value" + ", spikes with signs" * signed, **look
-                    )
-                )
+            limits = axes.axis()
+            for kind, line in bound.get(embedding, {}).items():
+                if kind in looks:
+                    axes.plot([x for x, _ in line], [y for _, y in line], **looks[kind])
             axes.axis(limits)
-            axes.legend(handles=keys, loc="lower right", frameon=False, fontsize=8.5)
         for text in (text for axes in figure.axes for text in axes.texts):
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8})
         return figure
