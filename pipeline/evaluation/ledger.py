@@ -8,8 +8,9 @@ The parts of the cost, which add up to the whole:
 - decoder: the weights of a decoder.
 
 A codec may say which of its shared arrays are which (`Itemised`). Where it does not, names that begin with `weight`,
-`bias` or `decoder` are the decoder's. Arrays of codes whose names begin with `rerank` are for scoring again; and so are
-`bytes` beside `bits`, which is how sentence-transformers keeps int8 vectors beside binary ones.
+`bias` or `decoder` are the decoder's (behind the last dot, where a code carries another's arrays). Arrays of codes whose
+names begin with `rerank` are for scoring again; and so are `bytes` beside `bits`, which is how sentence-transformers
+keeps int8 vectors beside binary ones.
 """
 
 from collections.abc import Iterable, Mapping
@@ -57,7 +58,7 @@ def shares(codec: Codec) -> Shares:
     stated = codec.ledger if isinstance(codec, Itemised) else {}
     found = {CODEBOOK: 0, DECODER: 0}
     for name, array in codec.shared.items():
-        kind = stated.get(name) or (DECODER if name.startswith(DECODER_NAMES) else CODEBOOK)
+        kind = stated.get(name) or (DECODER if name.rpartition(".")[2].startswith(DECODER_NAMES) else CODEBOOK)
         if kind not in found:
             raise UserError(f"{codec.name}: its ledger calls {name!r} {kind!r}, which is neither codebook nor decoder")
         found[kind] += array.nbytes

@@ -192,11 +192,13 @@ def spike_measurements(codec: Codec, x: Array, codes: Codes, decoded: Array) -> 
         yield plain("timesteps", codec.timesteps)
     if isinstance(codec, Quantizing):
         yield plain("exact_codes", np.mean(codec.integers(x) == codec.stored_integers(codes)))
+    if not isinstance(codec, Ranged):
+        return
+    beyond = codec.outside(x)
     if isinstance(codec, Uniform):
         steps = np.divide(np.abs(x - decoded), codec.step, out=np.zeros_like(x), where=codec.step > 0)
-        yield plain("largest_error_steps", steps[~codec.outside(x)].max(initial=0))
-    if isinstance(codec, Ranged):
-        yield plain("clipped_values", codec.outside(x).mean())
+        yield plain("largest_error_steps", steps[~beyond].max(initial=0))
+    yield plain("clipped_values", beyond.mean())
 
 
 def search_measurements(

@@ -77,7 +77,7 @@ def read_long(path: Path) -> pa.Table:
     table = read_parquet(path, SCHEMA.names).select(SCHEMA.names)
     try:
         table = table.cast(SCHEMA.with_metadata(table.schema.metadata))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         raise UserError(f"{path}: its columns are not those of the long table ({error})") from None
     for name in KEYS:
         if table.column(name).null_count:

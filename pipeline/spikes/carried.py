@@ -62,7 +62,6 @@ class Carried(SpikeCode):
     """Shared: the arrays of the codec inside, their names behind `inner.`, and `layout`, uint8, JSON: a code array's
     type and shape by name."""
 
-    steps: int = 1
     module: str = ""
     representation: str = ""
 
@@ -93,11 +92,8 @@ class Carried(SpikeCode):
 
     @property
     def ledger(self) -> dict[str, str]:
-        """Of the shared arrays, which are a decoder's: as the codec inside says, or by their names there."""
-        inner = self.inner
-        stated = getattr(inner, "ledger", {})
-        by_name = {name: "decoder" for name in inner.shared if name.startswith(("weight", "bias", "decoder"))}
-        return {INNER + name: kind for name, kind in (by_name | dict(stated)).items()}
+        """Which of the shared arrays are a decoder's, as far as the codec inside says."""
+        return {INNER + name: kind for name, kind in getattr(self.inner, "ledger", {}).items()}
 
     @property
     def layout(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
@@ -109,10 +105,6 @@ class Carried(SpikeCode):
     def width(self) -> int:
         """B, the bytes of a vector's code."""
         return sum(dtype.itemsize * prod(shape) for dtype, shape in self.layout.values())
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
 
     @property
     def neurons(self) -> int:

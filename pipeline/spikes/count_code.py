@@ -11,12 +11,6 @@ from pipeline.spikes.train import SpikeTrain
 class CountCode(IntegerCode):
     """Integers 0 .. T, or -T .. T where they are `centred`."""
 
-    steps: int = 16
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
-
     @property
     def highest(self) -> int:
         return self.steps

@@ -131,12 +131,7 @@ def _moments(potential, weight, threshold, reset):  # type: ignore[no-untyped-de
 class FewSpikes(SpikeCode):
     """K steps, one neuron a value."""
 
-    steps: int = 8
     chosen: calibration.Choice = field(default_factory=calibration.Choice)
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
 
     @property
     def neurons(self) -> int:

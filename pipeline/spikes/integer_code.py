@@ -5,7 +5,7 @@ back, so that a value's error is that of rounding: inside the calibrated range a
 rounds (at 16 bits about a hundredth of a step).
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -18,16 +18,18 @@ from pipeline.spikes.train import SpikeTrain
 
 
 @dataclass
-class SpikeCode(StoredCodec):
+class SpikeCode(StoredCodec, ABC):
     """A code of spike trains: a vector has `spikes` uint8 [T, ceil(P / 8)], and `signs` where spikes have them."""
 
     family: ClassVar[str] = "spikes"
     signed: ClassVar[bool] = False  # whether spikes have signs
 
+    steps: int = 1
+
     @property
-    @abstractmethod
     def timesteps(self) -> int:
         """T."""
+        return self.steps
 
     @property
     @abstractmethod

@@ -25,12 +25,6 @@ from pipeline.stage import UserError
 class Latency(IntegerCode):
     """T levels a value, one neuron, T steps, one spike."""
 
-    steps: int = 16
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
-
     @property
     def highest(self) -> int:
         return self.steps - 1

@@ -72,11 +72,6 @@ class MinimumWeight(IntegerCode):
 
     bits: int = 8
     population: int = 1
-    steps: int = 16
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
 
     @property
     def neurons_per_value(self) -> int:

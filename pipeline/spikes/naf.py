@@ -36,14 +36,8 @@ LEAST = 2  # one bit would have the integer 0 alone
 class Naf(PlaceValueCode):
     """K bits a value, one neuron, K steps."""
 
-    steps: int = 8
-
     signed: ClassVar[bool] = True
     centred: ClassVar[bool] = True
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
 
     @property
     def highest(self) -> int:

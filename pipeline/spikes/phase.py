@@ -27,12 +27,6 @@ NAME = re.compile(r"phase_([1-9][0-9]?)")
 class Phase(PlaceValueCode):
     """K bits a value, one neuron, K steps."""
 
-    steps: int = 8
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
-
     @property
     def highest(self) -> int:
         return 2**self.steps - 1

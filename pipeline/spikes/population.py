@@ -62,13 +62,8 @@ class Population(SpikeCode):
     """`weights` float32 [P], `bias` [1], and `zero` and `step` float32 [d] are shared (see `unit_interval`)."""
 
     population: int = 8
-    steps: int = 16
     latency: bool = False
     chosen: calibration.Choice = field(default_factory=calibration.Choice)
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
 
     @property
     def neurons(self) -> int:

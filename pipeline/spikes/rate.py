@@ -31,11 +31,6 @@ class Rate(SpikeSearch):
     """One neuron a value, T steps. `zero` and `step` float32 [d] are shared: low, and high - low."""
 
     chosen: calibration.Choice = field(default_factory=calibration.Choice)
-    steps: int = 16
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
 
     @property
     def neurons(self) -> int:

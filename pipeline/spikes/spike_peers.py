@@ -190,13 +190,8 @@ class Peer(SpikeCode):
 
     kind: str = ""
     population: int = 1
-    steps: int = 1
     family: ClassVar[str] = "peer"
     chosen: calibration.Choice = field(default_factory=calibration.Choice)
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
 
     @property
     def neurons(self) -> int:

@@ -46,13 +46,8 @@ class Staggered(SpikeSearch, IntegerCode):
     """P neurons a value, T steps; P T + 1 levels, or, where `bits` are given, 2^bits."""
 
     population: int = 16
-    steps: int = 16
     bits: int | None = None
     searches: ClassVar[tuple[str, ...]] = ("counts",)
-
-    @property
-    def timesteps(self) -> int:
-        return self.steps
 
     @property
     def neurons_per_value(self) -> int:

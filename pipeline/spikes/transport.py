@@ -55,12 +55,7 @@ def to_patterns(train: SpikeTrain) -> Array:
 class Transport(SpikeCode):
     """`dims` int32 [1] is shared: how many of the last byte's bits are neurons."""
 
-    width: int = 32
     learns: ClassVar[bool] = False
-
-    @property
-    def timesteps(self) -> int:
-        return self.width
 
     @property
     def neurons(self) -> int:
@@ -73,32 +68,32 @@ class Transport(SpikeCode):
     def _unlimited(self, x: Array) -> Array:
         """Patterns, uint32 [n, d]; of bf16 infinity as well."""
         x = np.ascontiguousarray(check_vectors(x, self.neurons))
-        return bf16_patterns(x) if self.width == 16 else x.view(np.uint32)
+        return bf16_patterns(x) if self.steps == 16 else x.view(np.uint32)
 
     def integers(self, x: Array) -> Array:
         """Bit patterns, uint32 [n, d], that are sent of rows float32 [n, d]."""
         patterns = self._unlimited(x)
-        if self.width == 32:
+        if self.steps == 32:
             return patterns
         return np.where(patterns & 0x7FFF == EXPONENT, patterns & 0x8000 | LARGEST, patterns).astype(np.uint32)
 
     def outside(self, x: Array) -> Array:
         """bool [n, d]: values that would round to infinity."""
-        infinite = EXPONENT if self.width == 16 else EXPONENT << 16
-        return self._unlimited(x) & (2 ** (self.width - 1) - 1) == infinite
+        infinite = EXPONENT if self.steps == 16 else EXPONENT << 16
+        return self._unlimited(x) & (2 ** (self.steps - 1) - 1) == infinite
 
     def encode(self, x: Array) -> Codes:
-        return self.codes(to_spikes(self.integers(x), self.width))
+        return self.codes(to_spikes(self.integers(x), self.steps))
 
     def stored_integers(self, codes: Codes) -> Array:
         return to_patterns(self.spike_train(codes))
 
     def decode(self, codes: Codes) -> Array:
-        return (self.stored_integers(codes) << (32 - self.width)).view(np.float32)
+        return (self.stored_integers(codes) << (32 - self.steps)).view(np.float32)
 
 
 def build(name: str, seed: int) -> Codec:
     """`transport_float32` or `transport_bf16`. Raises UserError for any other name."""
     if name in WIDTHS:
-        return Transport(name, seed, width=WIDTHS[name])
+        return Transport(name, seed, steps=WIDTHS[name])
     raise UserError(f"representations: transport has no codec {name!r}; it has {' and '.join(WIDTHS)}")
