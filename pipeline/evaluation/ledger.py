@@ -9,8 +9,8 @@ The parts of the cost, which add up to the whole:
 
 A codec may say which of its shared arrays are which (`Itemised`). Where it does not, names that begin with `weight`,
 `bias` or `decoder` are the decoder's (behind the last dot, where a code carries another's arrays). Arrays of codes
-whose names begin with `rerank` are for scoring again; and so are `bytes` beside `bits`, which is how sentence-transformers
-keeps int8 vectors beside binary ones.
+whose names begin with `rerank` are for scoring again; and so are `bytes` beside `bits`, which is how
+sentence-transformers keeps int8 vectors beside binary ones.
 """
 
 from collections.abc import Iterable, Mapping
