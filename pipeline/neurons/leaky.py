@@ -1,0 +1,92 @@
+"""Leaky integrate-and-fire over time, in plain torch: the reference that the fused kernels have to equal.
+
+With input i[t], decay beta, threshold theta, and [.] 1 where it is true and 0 elsewhere:
+
+    immediate   u[t] = beta v[t-1] + i[t],                   s[t] = [u[t] >= theta[t]],   v[t] = u[t] - theta s[t]
+    delayed     u[t] = beta u[t-1] + i[t] - theta s[t-1],    s[t] = [u[t] > theta[t]]
+
+`immediate` takes a spike's size away at once, and what is left decays: SpikingJelly's LIFNode(decay_input=False,
+v_reset=None, detach_reset=True). `delayed` takes it away one step later, after the decay, undecayed: snnTorch's Leaky
+(reset_mechanism="subtract"). Both begin with u, v, s = 0, and agree bit for bit with those libraries.
+
+In the same frame, each left out where it is not given:
+
+    adaptation   theta[t] = theta + kappa a[t],   a[t] = rho a[t-1] + s[t-1]     (ALIF: Bellec et al. 2020, "A solution
+                 to the learning dilemma for recurrent networks of spiking neurons"); a reset still takes theta away
+    bounds       u[t] is clamped to low .. high before it is compared: no gradient where it was outside
+
+Backward, s has a surrogate gradient (`surrogate`), in a reset and in a[t] it is a constant (detached): there gradients
+would go around the step function a second time.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.neurons.surrogate import Surrogate, spike
+
+RESETS = ("immediate", "delayed")
+
+
+class Adaptation(NamedTuple):
+    """`strength` kappa and `decay` rho of the threshold's trace, each [N] or a scalar."""
+
+    strength: Tensor
+    decay: Tensor
+
+
+class State(NamedTuple):
+    """What a neuron carries from step to step, each [..., N]: its potential after the last step (`immediate`: v;
+    `delayed`: u, its spike in `spiked`) and its trace a, already decayed for the next step; None where it has none."""
+
+    potential: Tensor
+    spiked: Tensor | None = None
+    trace: Tensor | None = None
+
+
+def leaky(
+    current: Tensor,
+    decay: Tensor,
+    threshold: Tensor,
+    reset: str = "immediate",
+    surrogate: Surrogate = Surrogate(),  # noqa: B008 (a constant)
+    adaptation: Adaptation | None = None,
+    bounds: tuple[float, float] | None = None,
+    state: State | None = None,
+) -> tuple[Tensor, State]:
+    """Spikes [T, ..., N] of 0 and 1 in the current's type, and the state after the last step.
+
+    Args:
+        current: i [T, ..., N].
+        decay, threshold: beta and theta, [N] or scalars.
+        state: where to go on from; None: all 0.
+
+    Raises ValueError for a reset that there is not, and for T = 0.
+    """
+    if reset not in RESETS:
+        raise ValueError(f"reset {reset!r} is not one of {', '.join(RESETS)}")
+    if not len(current):
+        raise ValueError("no time steps: T is 0")
+    nothing = torch.zeros_like(current[0])
+    potential, spiked, trace = state or State(nothing)
+    if spiked is None:
+        spiked = nothing
+    if trace is None:
+        trace = nothing
+    spikes = []
+    for i in current:
+        u = decay * potential + i
+        if reset == "delayed":
+            u = u - spiked * threshold
+        if bounds is not None:
+            u = u.clamp(*bounds)
+        theta = threshold if adaptation is None else threshold + adaptation.strength * trace
+        s = spike(u - theta, surrogate, at_threshold=reset == "immediate")
+        spiked = s.detach()
+        potential = u - spiked * threshold if reset == "immediate" else u
+        if adaptation is not None:
+            trace = adaptation.decay * trace + spiked
+        spikes.append(s)
+    last = State(potential, spiked if reset == "delayed" else None, trace if adaptation is not None else None)
+    return torch.stack(spikes), last

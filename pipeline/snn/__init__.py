@@ -1,0 +1,1 @@
+"""Trained spiking networks, each beside a dense network of equal size."""
