@@ -36,6 +36,12 @@ class LIF(nn.Module):
     Raises ValueError, naming it, for a value that is out of range.
     """
 
+    fixed_decay: Tensor
+    fixed_threshold: Tensor
+    adaptation_strength: Tensor
+    adaptation_decay: Tensor
+    raised: Tensor
+
     def __init__(
         self,
         neurons: int,
