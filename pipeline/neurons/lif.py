@@ -85,7 +85,7 @@ class LIF(nn.Module):
     @property
     def threshold(self) -> Tensor:
         """theta [N]."""
-        base = self.log_threshold.exp() if self.learned else self.fixed_threshold
+        base: Tensor = self.log_threshold.exp() if self.learned else self.fixed_threshold
         return base if self.homeostasis is None else (base + self.raised).clamp(min=1e-3)
 
     @property
@@ -96,7 +96,7 @@ class LIF(nn.Module):
         """Multiply theta by a factor, outside of what gradients do."""
         with torch.no_grad():
             if self.learned:
-                self.log_threshold += math.log(factor)
+                self.log_threshold.add_(math.log(factor))
             else:
                 self.fixed_threshold *= factor
 

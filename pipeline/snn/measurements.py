@@ -1,7 +1,7 @@
 """Rows of results/snn.csv: what was measured of a trained network, in the long form.
 
 A row is one number of one network: `network` (spikformer, popspike, spikingjam), `variant` (spiking, dense, a control,
-an ablation), `size` (small, base, large), `task`, `metric`, `search` (where a rule ranked, else empty), `seed` (-1 where
+an ablation), `size` (small, base, large), `task`, `metric`, `search` (where a rule ranked, or empty), `seed` (-1 where
 none moves it) and `value`; and beside it what the network costs: `parameters`, `timesteps`, `spike_rate` (spikes a
 neuron and step), `synaptic_operations` (a token or vector) and its energies in picojoule, empty where not applicable.
 """
