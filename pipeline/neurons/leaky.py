@@ -2,12 +2,14 @@
 
 With input i[t], decay beta, threshold theta, and [.] 1 where it is true and 0 elsewhere:
 
-    immediate   u[t] = beta v[t-1] + i[t],                   s[t] = [u[t] >= theta[t]],   v[t] = u[t] - theta s[t]
+    immediate   u[t] = v[t-1] - v[t-1] / tau + i[t],         s[t] = [u[t] >= theta[t]],   v[t] = u[t] - theta s[t]
     delayed     u[t] = beta u[t-1] + i[t] - theta s[t-1],    s[t] = [u[t] > theta[t]]
 
-`immediate` takes a spike's size away at once, and what is left decays: SpikingJelly's LIFNode(decay_input=False,
-v_reset=None, detach_reset=True). `delayed` takes it away one step later, after the decay, undecayed: snnTorch's Leaky
-(reset_mechanism="subtract"). Both begin with u, v, s = 0, and agree bit for bit with those libraries.
+tau = 1 / (1 - beta) in steps, so v - v / tau is beta v but for rounding: it is rounded as SpikingJelly rounds.
+
+`immediate` takes a spike's size away at once, and what is left decays: SpikingJelly's LIFNode(tau=1 / (1 - beta),
+decay_input=False, v_reset=None, detach_reset=True). `delayed` takes it away one step later, after the decay, undecayed:
+snnTorch's Leaky(reset_mechanism="subtract"). Both begin with u, v, s = 0, and agree bit for bit with those libraries.
 
 In the same frame, each left out where it is not given:
 
@@ -45,6 +47,19 @@ class State(NamedTuple):
     trace: Tensor | None = None
 
 
+def time_constant(decay: Tensor, dtype: torch.dtype) -> Tensor:
+    """tau = 1 / (1 - beta), rounded once: what Python's floats give SpikingJelly."""
+    return (1 / (1 - decay.double())).to(dtype)
+
+
+def check(current: Tensor, reset: str) -> None:
+    """Raises ValueError for a reset that there is not, and for T = 0."""
+    if reset not in RESETS:
+        raise ValueError(f"reset {reset!r} is not one of {', '.join(RESETS)}")
+    if not len(current):
+        raise ValueError("no time steps: T is 0")
+
+
 def leaky(
     current: Tensor,
     decay: Tensor,
@@ -64,19 +79,17 @@ def leaky(
 
     Raises ValueError for a reset that there is not, and for T = 0.
     """
-    if reset not in RESETS:
-        raise ValueError(f"reset {reset!r} is not one of {', '.join(RESETS)}")
-    if not len(current):
-        raise ValueError("no time steps: T is 0")
+    check(current, reset)
     nothing = torch.zeros_like(current[0])
     potential, spiked, trace = state or State(nothing)
-    if spiked is None:
-        spiked = nothing
+    spiked = nothing if spiked is None else spiked.detach()
     if trace is None:
         trace = nothing
+    tau = time_constant(decay, current.dtype)
     spikes = []
     for i in current:
-        u = decay * potential + i
+        rest = decay * potential if reset == "delayed" else potential - potential / tau
+        u = rest + i
         if reset == "delayed":
             u = u - spiked * threshold
         if bounds is not None:

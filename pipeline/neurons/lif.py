@@ -15,7 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.neurons import surrogate
+from pipeline.neurons.fused import fused_leaky, kernels
 from pipeline.neurons.leaky import RESETS, Adaptation, State, leaky
+
+BACKENDS = ("auto", "fused", "reference")
 
 
 class Homeostasis(NamedTuple):
@@ -32,6 +35,7 @@ class LIF(nn.Module):
         reset: `immediate` or `delayed` (see `leaky`).
         learned: which of decay and threshold (and `adaptation`'s) gradients reach.
         adaptation: strength kappa and decay rho of an adaptive threshold (ALIF).
+        backend: `fused` (one kernel over time), `reference` (plain torch), or `auto`: fused where the device has it.
 
     Raises ValueError, naming it, for a value that is out of range.
     """
@@ -53,6 +57,7 @@ class LIF(nn.Module):
         adaptation: tuple[float, float] | None = None,
         bounds: tuple[float, float] | None = None,
         homeostasis: Homeostasis | None = None,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         if not 0 < decay <= 1 or (learned and decay == 1):
@@ -61,6 +66,9 @@ class LIF(nn.Module):
             raise ValueError(f"threshold is {threshold}: expected above 0")
         if reset not in RESETS:
             raise ValueError(f"reset {reset!r} is not one of {', '.join(RESETS)}")
+        if backend not in BACKENDS:
+            raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
+        self.backend = backend
         self.neurons, self.reset, self.slope, self.bounds, self.learned = neurons, reset, slope, bounds, learned
         self.homeostasis = homeostasis
         full = torch.full((neurons,), 1.0)
@@ -108,7 +116,8 @@ class LIF(nn.Module):
         """Spikes, and the state after the last step, to go on from."""
         if current.shape[-1] != self.neurons:
             raise ValueError(f"current of shape {list(current.shape)}: its last axis is not of {self.neurons} neurons")
-        spikes, state = leaky(
+        reference = self.backend == "reference" or (self.backend == "auto" and kernels(current.device) is None)
+        spikes, state = (leaky if reference else fused_leaky)(
             current, self.decay, self.threshold, self.reset, self.slope, self.adaptation, self.bounds, state
         )
         if self.homeostasis is not None and self.training:

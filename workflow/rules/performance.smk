@@ -10,6 +10,7 @@ PERFORMANCE_TOPICS = {
     "openai_endpoint": ["pipeline.embeddings.openai_endpoint"],
     "sigma_delta": ["pipeline.codecs.sigma_delta"],
     "spikes": ["pipeline.spikes.phase", "pipeline.spikes.naf"],
+    "lif": ["pipeline.neurons.fused"],
     "skipgram": [
         "pipeline.embeddings.skipgram",
         "pipeline.training.skipgram",

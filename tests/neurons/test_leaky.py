@@ -1,0 +1,163 @@
+"""The reference against snnTorch and SpikingJelly, bit for bit; the fused kernel against the reference."""
+
+import itertools
+
+import pytest
+import snntorch
+import torch
+from snntorch import surrogate as snntorch_slopes
+from spikingjelly.activation_based import neuron, surrogate
+
+from pipeline.neurons.fused import fused_leaky
+from pipeline.neurons.leaky import Adaptation, State, leaky
+from pipeline.neurons.lif import LIF, Homeostasis
+from pipeline.neurons.surrogate import DEFAULTS, named
+
+STEPS = 256
+DECAYS, THRESHOLDS = (0.3, 0.5, 0.75, 0.9, 0.99), (0.7, 1.0)
+BOTH = pytest.mark.parametrize("layer", [leaky, fused_leaky])
+
+
+def drive(threshold: float) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(0)
+    current = torch.rand(STEPS, 3, 64, generator=draw) * threshold
+    current[:, :, :8] = threshold / 2  # reaches the threshold exactly where decay is 1/2
+    current[0, :, 8:16] = threshold
+    return current
+
+
+@BOTH
+@pytest.mark.parametrize(("decay", "threshold"), list(itertools.product(DECAYS, THRESHOLDS)))
+def test_delayed_is_snntorch(layer, decay, threshold):
+    current = drive(threshold).requires_grad_()
+    peer = snntorch.Leaky(
+        decay, threshold, spike_grad=snntorch_slopes.atan(), learn_beta=True, learn_threshold=True
+    )  # fmt: skip
+    potential, spikes = torch.zeros_like(current[0]), []
+    for one in current:
+        spike, potential = peer(one, potential)
+        spikes.append(spike)
+    beta, theta = torch.tensor(decay, requires_grad=True), torch.tensor(threshold, requires_grad=True)
+    ours, state = layer(current, beta, theta, "delayed")
+    assert torch.equal(ours, torch.stack(spikes))
+    assert torch.equal(state.potential, potential)
+    by = torch.sin(torch.arange(ours.numel())).reshape(ours.shape)
+    mine = torch.autograd.grad(ours, (current, beta, theta), by)
+    theirs = torch.autograd.grad(torch.stack(spikes), (current, peer.beta, peer.threshold), by)
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
+
+
+@BOTH
+@pytest.mark.parametrize(("decay", "threshold"), list(itertools.product(DECAYS, THRESHOLDS)))
+def test_immediate_is_spikingjelly(layer, decay, threshold):
+    current, beta = drive(threshold).requires_grad_(), torch.tensor(decay)
+    peer = neuron.LIFNode(
+        tau=1 / (1 - beta.item()), decay_input=False, v_threshold=threshold, v_reset=None, detach_reset=True,
+        surrogate_function=surrogate.ATan(), step_mode="m",
+    )  # fmt: skip
+    spikes = peer(current)
+    ours, state = layer(current, beta, torch.tensor(threshold))
+    assert torch.equal(ours, spikes)
+    assert torch.equal(state.potential, peer.v)
+    by = torch.sin(torch.arange(ours.numel())).reshape(ours.shape)
+    (one,), (other,) = (torch.autograd.grad(of, current, by) for of in (ours, spikes))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
+
+
+def inputs(shape, dtype):
+    draw = torch.Generator().manual_seed(3)
+
+    def of(*size):
+        return torch.rand(*size, generator=draw).to(dtype)
+
+    wanted = [
+        *(of(*shape) * 1.5 - 0.2, of(shape[-1]) * 0.5 + 0.45, of(shape[-1]) * 0.5 + 0.5),
+        *(of(shape[-1]) * 0.3, of(shape[-1]) * 0.5 + 0.4, of(*shape[1:]), of(*shape[1:])),
+    ]
+    return [one.requires_grad_() for one in wanted], (of(*shape[1:]) > 0.5).to(dtype)
+
+
+def both_ways(layer, shape, dtype, reset, slope, adapts, bounds):
+    """Spikes, the last state, and the gradients of all inputs by a loss of all outcomes."""
+    (current, decay, threshold, strength, rho, potential, trace), spiked = wanted, _ = inputs(shape, dtype)
+    state = State(potential, spiked if reset == "delayed" else None, trace if adapts else None)
+    adaptation = Adaptation(strength, rho) if adapts else None
+    spikes, last = layer(current, decay, threshold, reset, named(slope), adaptation, bounds, state)
+    by = torch.sin(torch.arange(spikes.numel(), dtype=dtype)).reshape(spikes.shape)
+    loss = (spikes * by).sum() + (last.potential * by[0]).sum()
+    if adapts:
+        loss = loss + (last.trace * by[-1]).sum()
+    loss.backward()
+    return spikes.detach(), last, [one.grad for one in wanted]
+
+
+@pytest.mark.parametrize("reset", ["immediate", "delayed"])
+@pytest.mark.parametrize("adapts", [False, True])
+@pytest.mark.parametrize("bounds", [None, (-0.5, 1.2)])
+@pytest.mark.parametrize("slope", DEFAULTS)
+def test_the_fused_kernel_is_the_reference(reset, adapts, bounds, slope):
+    for shape, dtype in (((20, 3, 70), torch.float32), ((7, 2, 3, 5), torch.float32), ((11, 2, 1500), torch.float32)):
+        asked = (shape, dtype, reset, slope, adapts, bounds)
+        spikes, last, gradients = both_ways(leaky, *asked)
+        ours, our_last, our_gradients = both_ways(fused_leaky, *asked)
+        assert 0.05 < spikes.mean() < 0.95
+        assert torch.equal(ours, spikes)
+        for one, other in zip(our_last, last, strict=True):
+            assert (one is None and other is None) or torch.equal(one, other)
+        for one, other in zip(our_gradients, gradients, strict=True):
+            if other is None:  # the reference was not given it
+                assert one is None or not one.any()
+            else:
+                torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * max(1, float(other.abs().max())))
+
+
+def test_backward_keeps_the_current_and_no_potentials():
+    layer, current, kept = LIF(64), torch.rand(50, 4, 64, requires_grad=True), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one.numel()) or one, lambda one: one):
+        layer(current)
+    assert sum(one >= current.numel() for one in kept) == 1
+    kept.clear()
+    with (
+        torch.no_grad(),
+        torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one),
+    ):
+        layer(current)
+    assert not kept
+
+
+def test_narrower_types_are_computed_as_float32():
+    current = torch.rand(9, 2, 5).bfloat16()
+    spikes, state = fused_leaky(current, torch.tensor(0.9), torch.tensor(1.0))
+    assert spikes.dtype == state.potential.dtype == torch.bfloat16
+    assert torch.equal(spikes.float(), leaky(current.float(), torch.tensor(0.9), torch.tensor(1.0))[0])
+
+
+def test_a_state_is_gone_on_from():
+    for reset in ("immediate", "delayed"):
+        layer = LIF(8, 0.9, reset=reset, adaptation=(0.2, 0.9))
+        current = torch.rand(12, 3, 8)
+        first, state = layer.run(current[:5])
+        assert torch.equal(torch.cat([first, layer.run(current[5:], state)[0]]), layer(current))
+
+
+def test_backends():
+    torch.manual_seed(0)
+    current = torch.rand(12, 3, 8)
+    for backend in ("auto", "fused", "reference"):
+        assert torch.equal(LIF(8, 0.9, backend=backend)(current), LIF(8, 0.9)(current))
+    with pytest.raises(ValueError, match="backend 'triton' is not one of auto, fused, reference"):
+        LIF(8, backend="triton")
+    with pytest.raises(ValueError, match="T is 0"):
+        LIF(8)(current[:0])
+
+
+def test_homeostasis_brings_the_rate_to_its_target():
+    layer = LIF(8, homeostasis=Homeostasis(0.1, 0.5))
+    current = torch.rand(50, 4, 8) * 3
+    for _ in range(200):
+        spikes = layer(current)
+    assert abs(float(spikes.detach().mean()) - 0.1) < 0.02
+    before = layer.raised.clone()
+    layer.eval()(current)
+    assert torch.equal(layer.raised, before)
