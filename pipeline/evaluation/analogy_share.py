@@ -71,7 +71,7 @@ def shares(
     unit, vectors_digest = unit_rows(table.vectors), array_digest(table.vectors)
     right = word_analogy.add(unit[questions.asked] @ unit.T, questions)
     for representation in stage.progress(list(manifest.files), f"analogies {name}", unit="codec"):
-        sizes, rules = [], list[dict[str, Array]]()
+        sizes, rules = list[float](), list[dict[str, Array]]()
         for seed in seeds:
             codec = manifest.codec(representation, seed, vectors_digest)
             size, found = answered(codec, table, unit, questions)
