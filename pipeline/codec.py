@@ -1,6 +1,6 @@
 """The one interface: a Codec is fitted, encodes, decodes, and says what it costs.
 
-Everything that stands in the table is a Codec: float32, int8, sign bits, the faiss peers; later spikes and trained
+Everything that stands in the table is a Codec: float32, int8, sign bits, the faiss peers, spikes, trained spiking
 networks. One evaluation serves them all, so every row of the table means the same thing.
 
 What fitting learns lives in one place, `codec.shared`: named arrays. They are what is saved, and their bytes are the
@@ -244,7 +244,7 @@ def input_of(codec: Codec, raw: Array, unit: Array) -> Array:
     return raw if codec.lossless else unit
 
 
-ROOMS = ("codecs", "spikes")
+ROOMS = ("codecs", "spikes", "snn")
 """Folders of the package that codec modules lie in. A name is that of one module in all of them."""
 
 

@@ -80,6 +80,7 @@ def write_tokens(documents: str | Path, tokenizer_path: str | Path, output: str 
         "tokenizer_sha256": store.digest(tokenizer_path),
         "documents_sha256": store.digest(documents),
         "end_of_text": str(end_of_text),
+        "vocabulary_size": str(load(tokenizer_path).get_vocab_size()),
     }
 
     def work(shard: Path, written: Path) -> int:

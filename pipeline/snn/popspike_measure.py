@@ -1,0 +1,333 @@
+"""Stage: what trained PopSpike networks and their controls do on test data, as rows of results/snn.csv.
+
+Takes   an embedding table, the folder of its word sequences, and models of next_word and store_recall of any variant
+        and seed, each known by its header.
+Makes   Parquet rows (measurements.py): tasks `next_word`, `store_recall_<distractors>` and `energy` (of next_word).
+
+Next word: `queries` places, evenly over the test documents' chunks of 256 words, each at least 16 words into its chunk;
+the same for all networks and baselines. Each search ranks all words of the table by faiss; `search` says by what:
+
+    decoded    cosine of the predicted vector with the words' vectors
+    hamming    sign bits of the predicted vector with those of the words' (`sign_centered`, pipeline/codecs/binary.py)
+    spikes     the output neurons' spike counts with those of the words' own codes, by cosine
+    ...+prior  a s + log p(w), s that similarity (of bits: 1 - 2 h / d), p the words' share of the training text, one
+               added to each count; a of PRIOR_WEIGHTS by the mean reciprocal rank on validation
+
+Words of the same similarity stand in random order, the same for all. Metrics: `recall_at_1`, `recall_at_10`,
+`mean_reciprocal_rank` of the word that is next. Baselines: `unigram` ranks by p; `ridge` predicts the vector from the
+last k words' vectors, the k of RIDGE_WORDS that is best on validation (`decoded`), strength by generalised
+cross-validation.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline import exhaustive, stage, store
+from pipeline.codec import Array
+from pipeline.codecs import binary, ridge
+from pipeline.snn import energy, measurements, next_word, operations, store_recall, word_sequences
+from pipeline.snn.popspike import Options, PopSpike, codes_of, network, unit_counts
+from pipeline.snn.word_codes import WordCodes
+from pipeline.stage import UserError
+from pipeline.store import EmbeddingTable
+from pipeline.training import checkpoint
+from pipeline.training.checkpoint import Checkpoint
+
+CHUNK, CONTEXT = 256, 16
+QUERIES = 2000
+DISTRACTORS = (0, 1, 2, 4, 8, 16, 32)
+RECALLED = 1000  # sequences for each number of distractors
+PRIOR_WEIGHTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+RIDGE_WORDS = (1, 2, 4, 8)
+RIDGE_ROWS = 60000
+TASKS: dict[str, Callable[[Mapping[str, Any]], next_word.Asked | store_recall.Asked]] = {
+    "pipeline.snn.next_word": next_word.asked,
+    "pipeline.snn.store_recall": store_recall.asked,
+}
+
+
+class Model(NamedTuple):
+    """A trained network with what its file says."""
+
+    module: str
+    options: Options
+    seed: int
+    codes: WordCodes
+    network: nn.Module
+    seconds: float
+
+
+class Places(NamedTuple):
+    """Chunks of documents int32 [c, 256], and places in them: `row` and `column` [q], of which the `next` [q] word is
+    asked for."""
+
+    chunks: Array
+    row: Array
+    column: Array
+    next: Array
+
+
+def places(sequences: Sequence[Array], queries: int, silence: int) -> Places:
+    """At most `queries` places, evenly over all that there are. Raises UserError if there is none."""
+    cut = [words[start : start + CHUNK] for words in sequences for start in range(0, len(words), CHUNK)]
+    chunks = np.full((len(cut), CHUNK), silence, np.int32)
+    for row, words in enumerate(cut):
+        chunks[row, : len(words)] = words
+    every = [np.arange(CONTEXT - 1, len(words) - 1) for words in cut]
+    rows = np.repeat(np.arange(len(cut)), [len(columns) for columns in every])
+    if not len(rows):
+        raise UserError(f"no document has more than {CONTEXT} known words: nothing to predict")
+    columns = np.concatenate(every)
+    some = np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).astype(int))
+    row, column = rows[some], columns[some]
+    return Places(chunks, row, column, chunks[row, column + 1])
+
+
+def context(where: Places, count: int) -> Array:
+    """The last `count` words at each place, int32 [q, count], the last one first."""
+    return np.stack([where.chunks[where.row, where.column - back] for back in range(count)], axis=1)
+
+
+@torch.no_grad()
+def predicted(model: nn.Module, where: Places, block: int = 16) -> dict[str, Array]:
+    """`decoded` float32 [q, d] and, of a spiking network, `spikes` [q, d P]: unit rows."""
+    found: dict[str, list[Array]] = {"decoded": [], "spikes": []}
+    for start in range(0, len(where.chunks), block):
+        here = (where.row >= start) & (where.row < start + block)
+        answer = model(torch.from_numpy(where.chunks[start : start + block]))
+        at = torch.from_numpy(where.row[here] - start), torch.from_numpy(where.column[here])
+        for name, values in (("decoded", answer.vectors), ("spikes", answer.counts)):
+            if values is not None:
+                found[name].append(values[at].numpy())
+    return {name: store.unit_rows(np.concatenate(parts)) for name, parts in found.items() if parts}
+
+
+class Side(NamedTuple):
+    """Queries and words of one search, unit rows whose inner product is the similarity."""
+
+    queries: Array
+    words: Array
+
+
+def sides(queries: Mapping[str, Array], codes: WordCodes) -> dict[str, Side]:
+    """The searches of predictions; `hamming` as signs over the root of their number."""
+    vectors = codes.vectors[:-1]
+    sign = binary.build("sign_centered", 0).fit(vectors)
+    threshold = sign.shared["threshold"]
+    root = np.float32(np.sqrt(vectors.shape[1]))
+    found = {"decoded": Side(queries["decoded"], vectors)}
+    found["hamming"] = Side(*(np.where(x > threshold, 1, -1) / root for x in (queries["decoded"], vectors)))
+    if "spikes" in queries:
+        found["spikes"] = Side(queries["spikes"], unit_counts(codes.spikes[:-1]).numpy())
+    return {name: Side(*(x.astype(np.float32) for x in side)) for name, side in found.items()}
+
+
+def shuffled(words: int) -> Array:
+    """The order that rows are searched in: ties fall as it does, and not by how frequent a word is."""
+    return np.random.default_rng(0).permutation(words)
+
+
+def ranks(found: Array, order: Array, right: Array) -> Array:
+    """The rank, from 1, of the right word [q] in rows of a search [q, n] over words in this order."""
+    return np.argmax(order[found] == right[:, None], axis=1) + 1
+
+
+def by_similarity(name: str, side: Side, right: Array) -> Array:
+    """Ranks [q] without prior; bits by Hamming distance, else by inner product."""
+    order = shuffled(len(side.words))
+    if name == "hamming":
+        packed = [np.packbits(x > 0, axis=1) for x in (side.words[order], side.queries)]
+        return ranks(exhaustive.hamming(packed[0])(packed[1], len(order)), order, right)
+    return ranks(exhaustive.inner_product(side.words[order])(side.queries, len(order)), order, right)
+
+
+def by_prior(side: Side, log_prior: Array, weight: float, right: Array) -> Array:
+    """Ranks [q] of weight x similarity + log p: an inner product again, with log p as one more value."""
+    order = shuffled(len(side.words))
+    words = np.column_stack([side.words, log_prior])[order]
+    queries = np.column_stack([weight * side.queries, np.ones(len(side.queries))])
+    return ranks(exhaustive.inner_product(words)(queries, len(order)), order, right)
+
+
+def metrics(found: Array) -> dict[str, float]:
+    """Of ranks [q]."""
+    return {
+        "recall_at_1": float((found <= 1).mean()),
+        "recall_at_10": float((found <= 10).mean()),
+        "mean_reciprocal_rank": float((1 / found).mean()),
+    }
+
+
+def searched(
+    validation: Mapping[str, Side], test: Mapping[str, Side], right: tuple[Array, Array], log_prior: Array
+) -> dict[str, dict[str, float]]:
+    """Metrics on test places by search; `right`: the next words of validation and test places."""
+    found = {}
+    for name, side in test.items():
+        found[name] = metrics(by_similarity(name, side, right[1]))
+        scores = [float((1 / by_prior(validation[name], log_prior, a, right[0])).mean()) for a in PRIOR_WEIGHTS]
+        best = PRIOR_WEIGHTS[int(np.argmax(scores))]
+        found[f"{name}+prior"] = metrics(by_prior(side, log_prior, best, right[1]))
+    return found
+
+
+def ridge_predictions(
+    train: Sequence[Array], validation: Places, test: Places, codes: WordCodes
+) -> tuple[Array, Array, int]:
+    """Unit predictions [q, d] of validation and test places, and the k that validation chose."""
+    fitted = places(train, RIDGE_ROWS, codes.silence)
+    vectors = codes.vectors
+
+    def features(where: Places, count: int) -> Array:
+        x = vectors[context(where, count)].reshape(len(where.next), -1)
+        return np.column_stack([x, np.ones(len(x), np.float32)])
+
+    best: tuple[float, Array, Array, int] | None = None
+    for count in RIDGE_WORDS:
+        weights = ridge.solve(features(fitted, count), vectors[fitted.next])
+        sides_of = [
+            store.unit_rows((features(where, count) @ weights).astype(np.float32)) for where in (validation, test)
+        ]
+        side = Side(sides_of[0], vectors[:-1])
+        score = float((1 / by_similarity("decoded", side, validation.next)).mean())
+        if best is None or score > best[0]:
+            best = (score, sides_of[0], sides_of[1], count)
+    assert best is not None
+    return best[1:]
+
+
+def read_model(path: Path, table: EmbeddingTable) -> Model:
+    """Raises UserError, naming the file, for what is no network of these modules, or another one's weights."""
+    saved: Checkpoint = checkpoint.read(path)
+    module = saved.facts.get("module")
+    if module not in TASKS:
+        raise UserError(f"{path}: a model of {module}, not of {' or '.join(TASKS)}")
+    try:
+        options = TASKS[module](saved.facts["options"]).options
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    recall = module.endswith("store_recall")
+    codes = store_recall.codes(table, options) if recall else codes_of(table, options)
+    model = network(codes, options, store_recall.CUES if recall else 0)
+    weights = saved.part("model")
+    expected = {name: tuple(x.shape) for name, x in model.state_dict().items()}
+    given = {name: tuple(x.shape) for name, x in weights.items()}
+    for name in sorted(expected.keys() | given.keys()):
+        if expected.get(name) != given.get(name):
+            now, then = expected.get(name, "absent"), given.get(name, "absent")
+            raise UserError(f"{path}: a checkpoint of another architecture: {name} is {then}, and {now} was expected")
+    model.load_state_dict(weights)
+    return Model(
+        module, options, saved.facts["settings"]["seed"], codes, model.eval(), saved.facts["result"]["seconds"]
+    )
+
+
+def recall_rows(model: Model) -> Iterator[tuple[str, float]]:
+    """Task and accuracy for each number of distractors, on sequences that no training drew."""
+    for count in DISTRACTORS:
+        generator = np.random.default_rng([1, count])
+        drawn = store_recall.sequences(np.full(RECALLED, count), count + 2, generator)
+        yield f"store_recall_{count}", store_recall.accuracy(model.network, drawn, model.codes.vectors)
+
+
+def next_word_rows(
+    models: Sequence[Model], words: Path, table: EmbeddingTable, queries: int
+) -> Iterator[tuple[Model | None, str, str, str, float]]:
+    """(model or None of a baseline, variant, search, metric, value). Baselines read the first model's vectors. Raises
+    UserError where models have different ones."""
+    count = len(table.words)
+    train, *held = (word_sequences.read(words / f"{part}.parquet", count) for part in word_sequences.PARTS)
+    validation, test = (places(sequences, queries, count) for sequences in held)
+    right = validation.next, test.next
+    seen = np.bincount(np.concatenate(train), minlength=count) + 1
+    log_prior = np.log(seen / seen.sum()).astype(np.float32)
+    codes = models[0].codes
+    for model in models:
+        if model.options.size.dims != codes.vectors.shape[1]:
+            raise UserError(
+                "--models: networks of next_word that predict vectors of different lengths are not compared"
+            )
+
+    def rows(model: Model | None, variant: str, found: Sequence[Mapping[str, Side]]) -> Iterator[Any]:
+        for search, values in searched(found[0], found[1], right, log_prior).items():
+            yield from ((model, variant, search, metric, value) for metric, value in values.items())
+
+    order = shuffled(count)
+    by_count = np.argsort(-log_prior[order], kind="stable")
+    for metric, value in metrics(ranks(np.tile(by_count, (len(test.next), 1)), order, test.next)).items():
+        yield None, "unigram", "", metric, value
+    *predictions, words_read = ridge_predictions(train, validation, test, codes)
+    stage.log.info("ridge: the last %d words, by validation", words_read)
+    yield from rows(None, "ridge", [sides({"decoded": found}, codes) for found in predictions])
+    for model in models:
+        found = [sides(predicted(model.network, where), model.codes) for where in (validation, test)]
+        yield from rows(model, model.options.variant, found)
+
+
+@torch.no_grad()
+def costs(model: Model, words: Path, count: int) -> list[dict[str, Any]]:
+    """Rows of the task `energy`: what a word costs, over validation chunks or store-recall sequences."""
+    if model.module.endswith("store_recall"):
+        drawn = store_recall.sequences(np.full(32, 8), 10, np.random.default_rng(2))
+        given: tuple[torch.Tensor, ...] = (torch.from_numpy(drawn[:, :-1]), store_recall.cues(torch.from_numpy(drawn)))
+    else:
+        where = places(word_sequences.read(words / "validation.parquet", count), QUERIES, count)
+        given = (torch.from_numpy(where.chunks[:32]),)
+    with operations.counted(model.network) as layers:
+        model.network(*given)
+    spiking = isinstance(model.network, PopSpike)
+    keys = {"variant": model.options.variant, "size": model.options.model, "seed": model.seed}
+    own = {"parameters": operations.parameters(model.network), "train_seconds": model.seconds}
+    steps = model.options.timesteps if spiking else None
+    return energy.rows(layers, given[0].numel(), steps, network="popspike", **keys, **own)
+
+
+def rows(models: Sequence[Model], words: Path, table: EmbeddingTable, queries: int) -> list[dict[str, Any]]:
+    """All rows, of networks in the order given."""
+    found: list[dict[str, Any]] = []
+    energies = [costs(model, words, len(table.words)) for model in models]
+    cost = [{name: one[0][name] for name in measurements.COSTS if name in one[0]} for one in energies]
+    for model, columns in zip(models, cost, strict=True):
+        if model.module.endswith("store_recall"):
+            own = {"variant": model.options.variant, "size": model.options.model, "seed": model.seed, **columns}
+            found += [{**own, "task": task, "metric": "accuracy", "value": value} for task, value in recall_rows(model)]
+    if readers := [model for model in models if model.module.endswith("next_word")]:
+        found += [
+            row
+            for model, one in zip(models, energies, strict=True)
+            if model.module.endswith("next_word")
+            for row in one
+        ]
+        columns_of = {id(model): columns for model, columns in zip(models, cost, strict=True)}
+        for reader, variant, search, metric, value in next_word_rows(readers, words, table, queries):
+            own = {"variant": variant, "size": readers[0].options.model, "seed": -1}
+            if reader is not None:
+                own |= {"size": reader.options.model, "seed": reader.seed, **columns_of[id(reader)]}
+            found.append({**own, "task": "next_word", "search": search, "metric": metric, "value": value})
+    return [{**row, "network": "popspike"} for row in found]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--embedding", type=Path, required=True, help="embedding table")
+    parser.add_argument("--words", type=Path, required=True, help="folder that word_sequences made of it")
+    parser.add_argument("--models", type=Path, nargs="+", required=True, help="trained networks")
+    parser.add_argument("--queries", type=int, default=QUERIES, help="places of next_word, at most")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+    arguments = parser.parse_args(argv)
+    if arguments.queries < 1:
+        raise UserError(f"--queries must be at least 1, not {arguments.queries}")
+    table = store.read_embedding(arguments.embedding)
+    models = [read_model(path, table) for path in arguments.models]
+    found = rows(models, arguments.words, table, arguments.queries)
+    store.write_parquet(arguments.output, measurements.table(found))
+
+
+if __name__ == "__main__":
+    sys.exit(stage.run(main))

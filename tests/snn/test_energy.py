@@ -1,0 +1,60 @@
+"""Energies worked out by hand."""
+
+import pytest
+
+from pipeline.snn import energy, measurements
+from pipeline.snn.energy import FLOAT32, INT8
+from pipeline.snn.operations import Layer
+
+
+def test_a_read_costs_by_the_size_of_the_memory() -> None:
+    # 32 bits are half of 64; 2048 float32 are 8 KB.
+    assert energy.access(32, 2048) == 5
+    assert energy.access(32, 2049) == 10
+    assert energy.access(8, 32 << 10) == 20 / 8
+    assert energy.access(32, 1 << 18) == 50
+    assert energy.access(32, (1 << 18) + 1) == 650
+
+
+def test_synaptic_operation() -> None:
+    """An addition; a weight read from 32 KB, a state read and written in 8 KB."""
+    one = Layer(accumulates=10, weights=8192, state=256)
+    assert energy.layer(one, FLOAT32) == pytest.approx((9, 9 + 10 * (10 + 2 * 5)))
+    assert energy.layer(one, INT8) == pytest.approx((1, 1 + 10 * (10 / 8 + 2 * 5)))
+
+
+def test_dense_layer_reads_a_weight_once_for_its_rows() -> None:
+    one = Layer(macs=32 * 8192, values=100, weights=8192)
+    assert energy.layer(one, FLOAT32).compute == pytest.approx(32 * 8192 * 4.6)
+    assert energy.layer(one, FLOAT32).memory == pytest.approx(32 * 8192 * 4.6 + 8192 * 10 + 100 * 10)
+    assert energy.layer(one, INT8).compute == pytest.approx(32 * 8192 * 0.3)
+
+
+def test_neurons() -> None:
+    one = Layer(updates=7, spikes=3, state=100)
+    assert energy.layer(one, FLOAT32) == pytest.approx((7 * 5.5, 7 * (5.5 + 10)))
+
+
+def test_rows_are_per_sample_and_fit_the_table() -> None:
+    layers = {"a": Layer(accumulates=30, weights=10, state=2), "b": Layer(updates=40, spikes=10, state=2)}
+    found = energy.rows(layers, 10, 4, network="popspike", variant="spiking", size="small", seed=0)
+    table = measurements.table(found)
+    values = dict(zip(table["metric"].to_pylist(), table["value"].to_pylist(), strict=True))
+    assert values["compute_pj"] == pytest.approx(3 * 0.9 + 4 * 5.5)
+    assert values["idle_compute_pj"] == pytest.approx(4 * 5.5)
+    assert values["memory_pj"] - values["idle_memory_pj"] == pytest.approx(3 * (0.9 + 15))
+    assert len(values) == 8
+    row = table.to_pylist()[0]
+    assert (row["spike_rate"], row["synaptic_operations"], row["timesteps"]) == (0.25, 3, 4)
+    assert row["energy_memory_pj"] == pytest.approx(values["memory_pj"])
+
+
+def test_a_dense_network_has_no_spikes() -> None:
+    found = energy.costs({"a": Layer(macs=4, weights=4)}, 1, None)
+    assert found["spike_rate"] is found["synaptic_operations"] is None
+
+
+def test_crossover_is_where_the_line_meets_the_dense_network() -> None:
+    rate = energy.crossover(measured=30, idle=10, rate=0.2, dense=20)
+    assert rate == pytest.approx(0.1)
+    assert energy.crossover(measured=30, idle=21, rate=0.2, dense=20) is None

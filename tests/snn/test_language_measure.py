@@ -1,0 +1,93 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pipeline import store
+from pipeline.snn import language_measure, measurements
+from pipeline.stage import UserError
+from pipeline.training import checkpoint, run, settings
+from pipeline.training.distributed import Processes
+
+OPTIONS = {"dims": 8, "heads": 2, "hidden": 24, "blocks": 1, "context": 8, "timesteps": 2}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Tokens of three parts (the next token is the last one plus 1, mostly), and both networks trained a little."""
+    folder = tmp_path_factory.mktemp("language")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("validation", 8), ("test", 8)):
+        documents = []
+        for _ in range(count):
+            steps = rng.choice([1, 5], 30, p=[0.9, 0.1])
+            documents.append([*(1 + np.cumsum(steps) % 19).tolist(), 0])
+        tokens = pa.table(
+            {
+                "id": pa.array([f"{number}" for number in range(count)]),
+                "tokens": pa.array(documents, pa.list_(pa.int32())),
+            }
+        ).replace_schema_metadata({"vocabulary_size": "20", "end_of_text": "0"})
+        (folder / part).mkdir()
+        pq.write_table(tokens, folder / part / store.shard_name(0))
+    chosen = settings.from_json({"steps": 40, "batch": 8, "weights": {"nats": 1}, "learning_rate": 1e-2})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name in ("spikformer", "transformer"):
+        inputs = [folder / "train", folder / "validation"]
+        where = folder / f".{name}", folder / name
+        run.run(f"pipeline.snn.{name}", inputs, OPTIONS, chosen, *where, Processes())
+    torch.set_num_threads(threads)
+    return folder
+
+
+@pytest.mark.slow  # trains both networks
+def test_networks_are_measured_beside_unigrams_and_the_5_gram(made):
+    files = [made / "spikformer.safetensors"], [made / "transformer.safetensors"]
+    rows = language_measure.measured(made, *files, 1 << 30)
+    table = measurements.table(rows)
+    assert len(table) == len(rows)
+    found = {(row["variant"], row["metric"]): row["value"] for row in rows if row["task"] == "language"}
+    unigram, ngram = found["unigram", "test_bits"], found["ngram", "test_bits"]
+    assert ngram < 2 < unigram
+    for variant in ("spiking", "dense"):
+        assert found[variant, "test_bits"] < unigram
+        assert found[variant, "test_bits_with_ngram"] <= ngram + 0.02
+        assert 0 <= found[variant, "weight_with_ngram"] <= 1
+    gains = (unigram - found[variant, "test_bits"] for variant in ("spiking", "dense"))
+    assert found["spiking", "share_of_gap"] == pytest.approx(next(gains) / next(gains))
+    assert 0 < found["spiking", "rate_blocks.0.lif_up"] < 1
+    costs = {row["variant"]: row for row in rows if row["metric"] == "test_bits"}
+    assert costs["spiking"]["parameters"] == pytest.approx(costs["dense"]["parameters"], rel=0.01)
+    assert costs["spiking"]["synaptic_operations"] > 0
+    assert costs["spiking"]["timesteps"] == 2
+    assert costs["dense"]["timesteps"] is None
+
+
+@pytest.mark.slow  # trains both networks
+def test_other_networks_are_refused_by_name(made, tmp_path):
+    spiking, dense = made / "spikformer.safetensors", made / "transformer.safetensors"
+    with pytest.raises(UserError, match=r"of pipeline\.snn\.transformer, not of pipeline.snn.spikformer"):
+        language_measure.measured(made, [dense], [dense], 100)
+    saved = checkpoint.read(spiking)
+    changed = json.loads(json.dumps(saved.facts))
+    changed["options"]["hidden"] = 30
+    checkpoint.write(tmp_path / "wider.safetensors", saved.tensors, changed)
+    with pytest.raises(UserError, match=r"of another architecture: blocks.0.down.weight is \[8, 24\], expected"):
+        language_measure.measured(made, [tmp_path / "wider.safetensors"], [dense], 100)
+    with pytest.raises(UserError, match="are fewer than a context of 8"):
+        language_measure.measured(made, [spiking], [dense], 5)
+
+
+def test_the_limit_takes_whole_documents_and_cuts_the_last():
+    documents = [np.arange(4), np.arange(3), np.arange(9)]
+    assert [len(one) for one in language_measure.limited(documents, 9)] == [4, 3, 2]
+    assert [len(one) for one in language_measure.limited(documents, 7)] == [4, 3]
+
+
+def test_the_share_of_the_gap():
+    assert language_measure.share_of_gap(9.0, 7.2, 7.0) == pytest.approx(0.9)
+    assert np.isnan(language_measure.share_of_gap(9.0, 7.0, 9.0))

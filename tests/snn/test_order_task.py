@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from pipeline.snn import order_task, position_ablation
+from pipeline.stage import UserError
+
+OPTIONS = {"dims": 16, "heads": 2, "hidden": 48, "blocks": 1, "context": 12, "decay": "none", "dropout": 0.0}
+
+
+def test_the_answer_is_the_first_of_the_two_marks():
+    rows = order_task.samples(500, 12, 8, 0)
+    assert rows.shape == (500, 13)
+    for row in rows:
+        marks = [token for token in row[:-2] if token in order_task.MARKS]
+        assert sorted(marks) == [0, 1]
+        assert marks[0] == row[-1]
+        assert row[-2] == order_task.QUESTION
+    assert 0.4 < rows[:, -1].mean() < 0.6
+    assert len({tuple(np.flatnonzero(row[:-2] < 2)) for row in rows}) == 55  # every pair of 11 places
+
+
+def test_without_position_one_block_answers_a_bag():
+    """Turned round, the tokens before the question have the other answer: `none` says the same, phases do not."""
+    for kind, same in (("none", True), ("phase_constant", True), ("phase_fixed", False), ("gray", False)):
+        torch.manual_seed(0)
+        model = order_task.task([], {**OPTIONS, "position": kind}).model.eval()
+        rows = torch.from_numpy(order_task.samples(8, 12, 8, 0))
+        turned = torch.cat([rows[:, :11].flip(1), rows[:, 11:]], 1)
+        with torch.no_grad():
+            assert torch.allclose(order_task.answers(model, rows), order_task.answers(model, turned), atol=1e-4) == same
+
+
+def test_bad_options_are_named():
+    with pytest.raises(UserError, match="samples must be a whole number of at least 1, not 0"):
+        order_task.task([], {**OPTIONS, "samples": 0})
+    with pytest.raises(UserError, match="two marks and a question are 3 tokens"):
+        order_task.task([], {**OPTIONS, "context": 2, "position": "none"})
+    with pytest.raises(UserError, match="kinds: 'sine' is not one of"):
+        position_ablation.plan({"kinds": ["sine"]})
+    with pytest.raises(UserError, match="seeds must be a whole number of at least 1"):
+        position_ablation.plan({"seeds": 0})
+
+
+def test_the_ablation_keeps_runs_that_have_ended_and_gives_intervals(tmp_path, monkeypatch):
+    made = []
+
+    def run(name, kind, seed, chosen, tokens):
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        made.append((name, kind, seed))
+        return {"value": float(seed), "spike_rate": 0.2, "parameters": 10.0}
+
+    monkeypatch.setattr(position_ablation, "run", run)
+    plan = position_ablation.plan({"seeds": 3, "kinds": ["none", "gray"]})
+    with pytest.raises(KeyboardInterrupt):
+        position_ablation.ablation([], plan, tmp_path / "runs")
+    first, made[:] = list(made), []
+    monkeypatch.setattr(
+        position_ablation, "run", lambda *a: made.append(a[:3]) or {"value": float(a[2]), "spike_rate": 0}
+    )
+    rows = position_ablation.ablation([], plan, tmp_path / "runs")
+    assert len(first) == 5
+    assert len(made) == 12 - 5
+    assert not set(first) & set(made)
+    found = {row["metric"]: row["value"] for row in rows if row["variant"] == "gray" and row["task"] == "order"}
+    assert found["accuracy_mean"] == 1
+    assert found["accuracy_high"] - 1 == pytest.approx(4.303 / 3**0.5, rel=1e-3)  # t of 2 degrees, of 0, 1, 2
+    with pytest.raises(UserError, match="has runs of other options"):
+        position_ablation.ablation([], plan._replace(seeds=2), tmp_path / "runs")
