@@ -10,8 +10,9 @@
 # make matryoshka   matryoshka codes trained for long, beside faiss's best, in runs/matryoshka (hours); OVER=mine.yaml
 #                   is laid over config/matryoshka.yaml
 # make spikes       spike codes at more sizes beside other programs' encoders, in runs/spikes; `make spike-peers` first
+# make snn-ablation attention with and without phases and other positions, five seeds: results/snn_ablation.csv
 # make performance  ours against other programs: results/performance.csv
-# make spike-peers  install snnTorch, SpikingJelly, Norse and Nengo, whose encoders pipeline/spikes/spike_peers.py runs
+# make spike-peers  install Norse and Nengo too, whose encoders pipeline/spikes/spike_peers.py runs
 # make constraints  pin the newest versions again in envs/
 # make clean        remove all that was made, but for runs/ and what an endpoint was paid for
 
@@ -21,7 +22,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: all test slow check report peers ablation matryoshka spikes performance spike-peers constraints clean
+.PHONY: all test slow check report peers ablation matryoshka spikes snn-base snn-ablation performance spike-peers \
+	constraints clean
 .DELETE_ON_ERROR:
 
 all: $(VENV)/installed
@@ -50,7 +52,8 @@ ablation: $(VENV)/installed
 
 matryoshka: $(VENV)/installed
 	$(SNAKEMAKE) results/benchmarks.csv results/best_by_bytes.csv results/figures/recall_by_bytes.png \
-		results/figures/distortion_by_bytes.png --configfile config/matryoshka.yaml $(OVER) --directory runs/matryoshka
+		results/figures/distortion_by_bytes.png analogy_shares --configfile config/matryoshka.yaml $(OVER) \
+		--directory runs/matryoshka
 
 spikes: $(VENV)/installed
 	$(SNAKEMAKE) results/benchmarks.csv spikes --configfile config/spikes.yaml --directory runs/spikes
@@ -59,12 +62,12 @@ performance: $(VENV)/installed
 	$(SNAKEMAKE) results/performance.csv
 
 # uv installs ten times faster than pip. Wheels that pip is told to find (PIP_FIND_LINKS) it finds too.
-$(VENV)/installed: pyproject.toml envs/$(FAISS).txt
+$(VENV)/installed: pyproject.toml envs/$(FAISS).txt envs/overrides.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint envs/$(FAISS).txt uv
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --python $(BIN)/python --constraint envs/$(FAISS).txt \
-		--editable '.[$(FAISS),dev]'
+		--override envs/overrides.txt --editable '.[$(FAISS),dev]'
 	touch $@
 
 spike-peers: $(VENV)/installed

@@ -4,8 +4,8 @@ Takes   the directory of document shards.
 Makes   a directory with train, validation and test, each a directory of document shards of the same form.
 
 Documents stay whole. Which part one belongs to is read off a digest of its identifier, so a corpus that grows moves
-none of its documents; a text that has occurred before is left out, so no text is on two sides. Of 100 documents about 80
-train, 10 validate and 10 test.
+none of its documents; a text that has occurred before is left out, so no text is on two sides. Of 100 documents about
+80 train, 10 validate and 10 test.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def part_of(identifier: str) -> str:
 
 
 def split(documents: str | Path, output: str | Path) -> dict[str, int]:
-    """Write the documents of each part into `output`/<part>, a shard for each shard of `documents` that has some; returns
+    """Write the documents of each part into `output`/<part>, a shard for each of `documents` that has some; returns
     how many documents each part has.
 
     Raises UserError for shards that cannot be read, and if a part would be empty.
@@ -57,8 +57,8 @@ def split(documents: str | Path, output: str | Path) -> dict[str, int]:
                 counts[part] += count
         if empty := [part for part, count in counts.items() if not count]:
             raise UserError(
-                f"{documents}: none of its {sum(counts.values())} documents falls to {empty[0]}; a language model needs "
-                "more of them (config: corpus.options), or leave it out (config: snn.networks)"
+                f"{documents}: none of its {sum(counts.values())} documents falls to {empty[0]}; a language model "
+                "needs more of them (config: corpus.options), or leave it out (config: snn.networks)"
             )
     return counts
 

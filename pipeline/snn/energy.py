@@ -8,7 +8,7 @@ about it)", ISSCC 2014. A word of b bits costs b / 64 of that; a write costs wha
 - A synaptic operation is one addition. It reads its weight, and reads and writes the state that it is added to: events
   come in no order that would let a weight be used twice.
 - A neuron's step multiplies its state by the decay, adds, and compares; it reads and writes the state.
-- A layer of real values reads each weight once for `REUSE` rows (samples of a batch, or positions of a text), each value
+- A layer of real values reads each weight once for `REUSE` rows (samples of a batch, positions of a text), each value
   that comes in or goes out once, in a buffer of 32 KB; partial sums stay in the processing elements. This favours the
   dense network.
 - int8: weights and values of 8 bits, products of 8 bits, sums and states of 32 bits.
@@ -119,6 +119,6 @@ def rows(layers: Layers, samples: int, timesteps: int | None, **keys: Any) -> li
 
 
 def crossover(measured: float, idle: float, rate: float, dense: float) -> float | None:
-    """The spike rate at which a spiking network, of energy `measured` at `rate` and `idle` at none, takes what the dense
-    one takes; None where it takes more even if no neuron fires."""
+    """The spike rate at which a spiking network, of energy `measured` at `rate` and `idle` at none, takes what the
+    dense one takes; None where it takes more even if no neuron fires."""
     return None if idle >= dense or measured <= idle else rate * (dense - idle) / (measured - idle)

@@ -58,7 +58,7 @@ class Model(NamedTuple):
     start: int
 
     def log2(self, document: Array) -> Logs:
-        """log2 p of each token of a document, given those before it. Raises UserError for one outside the vocabulary."""
+        """log2 p of each token of a document, given those before it. Raises UserError for one outside it."""
         tokens = _checked(document, self.vocabulary)
         first = np.arange(len(tokens)) == 0
         chance = np.full(len(tokens), 1 / self.vocabulary)
@@ -174,7 +174,7 @@ def mixed(a: Logs, b: Logs, weight: float) -> Logs:
 
 
 def best_weight(a: Logs, b: Logs, rounds: int = 50) -> float:
-    """The weight of a that makes `mixed` likeliest, by expectation maximisation; for tokens that are chosen by alone."""
+    """The weight of a that makes `mixed` likeliest, by expectation maximisation; of validation tokens alone."""
     weight = 0.5
     for _ in range(rounds):
         weight = float(np.exp2(a + np.log2(weight) - mixed(a, b, weight)).mean()) if 0 < weight < 1 else weight

@@ -50,7 +50,7 @@ Layers = dict[str, Layer]
 
 @contextmanager
 def counted(model: nn.Module) -> Iterator[Layers]:
-    """The layers of a model by name, filled while the block runs. Raises ValueError for an unknown key of `operations`."""
+    """The layers of a model by name, filled while the block runs. Raises ValueError for unknown `operations`."""
     layers: Layers = {}
 
     def hook(name: str) -> Any:
