@@ -10,6 +10,7 @@
 # make matryoshka   matryoshka codes trained for long, beside faiss's best, in runs/matryoshka (hours); OVER=mine.yaml
 #                   is laid over config/matryoshka.yaml
 # make spikes       spike codes at more sizes beside other programs' encoders, in runs/spikes; `make spike-peers` first
+# make snn-base     the spiking and the dense language model at size base, in runs/snn_base (about an hour)
 # make snn-ablation attention with and without phases and other positions, five seeds: results/snn_ablation.csv
 # make performance  ours against other programs: results/performance.csv
 # make spike-peers  install Norse and Nengo too, whose encoders pipeline/spikes/spike_peers.py runs
@@ -57,6 +58,12 @@ matryoshka: $(VENV)/installed
 
 spikes: $(VENV)/installed
 	$(SNAKEMAKE) results/benchmarks.csv spikes --configfile config/spikes.yaml --directory runs/spikes
+
+snn-base: $(VENV)/installed
+	$(SNAKEMAKE) results/snn.csv snn --configfile config/snn_base.yaml --directory runs/snn_base
+
+snn-ablation: $(VENV)/installed
+	$(SNAKEMAKE) results/snn_ablation.csv
 
 performance: $(VENV)/installed
 	$(SNAKEMAKE) results/performance.csv

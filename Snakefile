@@ -44,6 +44,7 @@ include: "workflow/rules/analogy_share.smk"
 include: "workflow/rules/sigma_delta.smk"
 include: "workflow/rules/spikes.smk"
 include: "workflow/rules/training.smk"
+include: "workflow/rules/snn.smk"
 include: "workflow/rules/performance.smk"
 
 
@@ -58,4 +59,5 @@ rule all:
         SPIKES,
         AUTOENCODERS,
         TRAINING_FIGURES,
+        SNN_RESULTS,
         [TOKENS] if NEEDS_CORPUS else [],

@@ -20,7 +20,8 @@ def test_what_stands_behind_a_sentence_changes_nothing(variant):
         torch.testing.assert_close(alone[0][0], code[row])
         torch.testing.assert_close(alone[1][0], y[row])
     if variant == "spiking":
-        assert (code == code.round()).all() and 0 < code.max() <= 2 * 8
+        assert (code == code.round()).all()
+        assert 0 < code.max() <= 2 * 8
 
 
 def test_both_encoders_have_as_many_parameters():

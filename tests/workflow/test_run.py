@@ -89,6 +89,9 @@ def test_figures_tokens_and_logs_are_there(tree: Any) -> None:
         "recall_by_bytes.png",
         "recall_unseen_by_bytes.png",
         "sigma_delta_slopes.png",
+        "snn_energy.png",
+        "snn_memory.png",
+        "snn_training.png",
         "spike_fidelity.png",
         "spike_raster.png",
         "spikes_by_distortion.png",
@@ -100,6 +103,17 @@ def test_figures_tokens_and_logs_are_there(tree: Any) -> None:
     assert list((tree.folder / "data/corpus/tokens").glob("shard-*.parquet"))
     assert (tree.folder / "logs/fit/minilm/binary.log").exists()
     assert (tree.folder / "results/timing/fit/minilm/binary.tsv").exists()
+
+
+def test_trained_networks_have_rows_beside_their_controls(tree: Any) -> None:
+    table = rows(tree.folder / "results/snn.csv")
+    networks = {(row["network"], row["variant"]) for row in table}
+    assert {("spikformer", "spiking"), ("spikformer", "dense"), ("spikformer", "ngram")} <= networks
+    assert {("popspike", "spiking"), ("popspike", "dense"), ("popspike", "without_memory")} <= networks
+    assert "spikingjam" in {name for name, _ in networks}
+    energies = {row["variant"] for row in table if row["task"] == "energy" and row["metric"] == "memory_pj"}
+    assert {"spiking", "dense"} <= energies
+    assert not [row for row in table if row["variant"] == "dense" and row["spike_rate"]]
 
 
 def test_a_second_run_does_nothing(tree: Any) -> None:
@@ -119,6 +133,7 @@ def test_an_edit_reruns_what_depends_on_it_and_nothing_else(tree: Any) -> None:
     assert counts == {
         **{"fit": 6, "measure": 6, "table": 1, "figures": 1, "ledger": 1, "compression_figures": 1},  # three tables
         **{"best_by_bytes": 1, "best_by_bytes_figure": 1, "spikes_figure": 1, "spike_pictures": 1, "all": 1},
+        **{"popspike_measure": 1, "snn_table": 1, "snn_figure": 2},  # next words are ranked by sign bits, too
     }
     assert modules == {"binary", "spike_codes"}  # spikes carry `sign`, a code of that module
 

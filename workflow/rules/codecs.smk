@@ -32,7 +32,8 @@ CODEC_OPTIONS = {
         **config["training"]["matryoshka"],
         "processes": config["training"]["processes"],
         "device": config["device"],
-    }
+    },
+    "spikingjam": config["training"]["spikingjam"],
 }
 
 for module in filter(is_spikes, {*REPRESENTATIONS, *PEERS}):

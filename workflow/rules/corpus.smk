@@ -120,12 +120,13 @@ rule tokenizer:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
+        documents="data/corpus/documents",
         size=config["tokens"]["vocabulary_size"],
         lowercase="--lowercase" if config["tokens"]["lowercase"] else "",
     message:
         "Tokenizer: byte-level BPE of {params.size} tokens"
     shell:
-        "python -m pipeline.corpus.tokenizer --documents {input.documents} --vocabulary-size {params.size}"
+        "python -m pipeline.corpus.tokenizer --documents {params.documents} --vocabulary-size {params.size}"
         " {params.lowercase} --output {output} 2>&1 | tee {log}"
 
 
@@ -143,10 +144,12 @@ rule tokens:
     threads: workflow.cores or 1
     resources:
         mem_mb=lambda wildcards, threads, attempt: 500 * threads * attempt,
+    params:
+        documents="data/corpus/documents",
     message:
         "Tokens: document shards to token shards, {threads} workers"
     shell:
-        "python -m pipeline.corpus.tokens --documents {input.documents} --tokenizer {input.tokenizer}"
+        "python -m pipeline.corpus.tokens --documents {params.documents} --tokenizer {input.tokenizer}"
         " --workers {threads} --output {output} 2>&1 | tee {log}"
 
 

@@ -1,0 +1,72 @@
+"""Working memory: how often the stored word is recalled behind so many distractors, with and without it.
+
+    python -m pipeline.plots.snn_memory --measurements results/snn.parquet --output results/figures/snn_memory
+
+Dots are seeds, lines their means. Makes a PNG and an SVG.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from pipeline import stage
+from pipeline.plots import style
+from pipeline.plots.snn_rows import Row, mean, read
+
+TITLE = "Store-recall of one of 64 words"
+PREFIX = "store_recall_"
+CHANCE = 1 / 64
+LOOKS = {
+    "spiking": ("spiking, working memory", style.BLUE),
+    "without_memory": ("spiking, without it", style.VERMILION),
+    "dense": ("dense", style.BLACK),
+}
+
+Curves = Mapping[str, Mapping[int, list[float]]]
+"""variant -> distractors -> accuracy of each seed"""
+
+
+def curves(rows: Iterable[Row]) -> dict[str, dict[int, list[float]]]:
+    found: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        if row["task"].startswith(PREFIX) and row["metric"] == "accuracy":
+            distractors = int(row["task"].removeprefix(PREFIX))
+            found.setdefault(row["variant"], {}).setdefault(distractors, []).append(row["value"])
+    return found
+
+
+def snn_memory(found: Curves) -> Figure:
+    with style.paper():
+        if not found:
+            return style.empty_figure(TITLE)
+        figure = style.sheet(TITLE, 5.5, 3.6)
+        axes = figure.subplots()
+        for variant, by in found.items():
+            name, colour = LOOKS.get(variant, (variant, style.GREY))
+            at = sorted(by)
+            axes.plot(at, [mean(by[one]) for one in at], color=colour, label=name)
+            axes.plot([one for one in at for _ in by[one]], [v for one in at for v in by[one]], "o", ms=3, color=colour)
+        axes.axhline(CHANCE, color=style.GREY, linestyle=":", label="chance")
+        axes.set(xlabel="distractors", ylabel="recalled", ylim=(-0.02, 1.02))
+        axes.set_xscale("symlog", base=2, linthresh=1)
+        ticks = sorted({one for by in found.values() for one in by})
+        axes.set_xticks(ticks, [str(one) for one in ticks])
+        axes.set_xlim(-0.2, 1.15 * max(ticks) + 0.2)
+        axes.minorticks_off()
+        axes.legend(fontsize=8, frameon=False)
+        return figure
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--measurements", type=Path, required=True, help="results/snn.parquet")
+    parser.add_argument("--output", type=Path, required=True, help="figure to make, without suffix")
+    arguments = parser.parse_args(argv)
+    for path in style.write(snn_memory(curves(read(arguments.measurements))), arguments.output):
+        stage.log.info("wrote %s", path)
+
+
+if __name__ == "__main__":
+    sys.exit(stage.run(main))

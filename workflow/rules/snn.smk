@@ -1,0 +1,407 @@
+# Requires  data/corpus/documents, the embedding table TABLES[0], and of spikingjam results/codecs and results/metrics.
+# Makes     data/corpus/language (documents, tokenizer and tokens of language models, parted by document), data/snn/words
+#           (the table's words as sequences), results/snn/models/<task>/<variant>-<seed>.safetensors and .parquet (weights
+#           and log of each training), results/snn/<network>.parquet (what each does), results/snn.csv and
+#           results/snn.parquet (all of it), and figures.
+#
+#           Outside `rule all`: results/snn_ablation.csv (`make snn-ablation`).
+#
+# SpikingJam is a codec: it is fitted and measured as any other, and has rows here besides. The other networks need a corpus;
+# a run on ready vectors alone leaves them out. Checkpoints lie in results/snn/models/<task>/.<variant>-<seed>.unfinished.
+
+SNN = config["snn"]
+SNN_TABLE = TABLES[0]
+SNN_NETWORKS = SNN["networks"] if NEEDS_CORPUS else []
+LANGUAGE = "data/corpus/language"
+SNN_WORDS = f"data/snn/words/{SNN_TABLE}"
+SNN_EMBEDDING = f"data/embeddings/{SNN_TABLE}.parquet"
+
+# What is trained for each network, by task: the module of each variant. Where it is one for all, its option `variant` says
+# which is meant.
+SNN_TASKS = {
+    "spikformer": {
+        "spikformer": {
+            "spiking": "pipeline.snn.spikformer",
+            "dense": "pipeline.snn.transformer",
+        },
+    },
+    "popspike": {
+        "next_word": "pipeline.snn.next_word",
+        "store_recall": "pipeline.snn.store_recall",
+    },
+}
+SNN_INPUTS = {
+    "spikformer": [f"{LANGUAGE}/tokens/train", f"{LANGUAGE}/tokens/validation"],
+    "next_word": [
+        SNN_EMBEDDING,
+        f"{SNN_WORDS}/train.parquet",
+        f"{SNN_WORDS}/validation.parquet",
+    ],
+    "store_recall": [SNN_EMBEDDING],
+}
+SNN_MODULES = {task: one for of in SNN_TASKS.values() for task, one in of.items()}
+
+
+def snn_models(network, variants=None):
+    """The weights of all trainings of a network, or of some variants alone."""
+    return [
+        f"results/snn/models/{task}/{variant}-{seed}.safetensors"
+        for task in SNN_TASKS[network]
+        for variant in variants or SNN[task]["variants"]
+        for seed in SNN[task]["seeds"]
+    ]
+
+
+def snn_module(wildcards):
+    found = SNN_MODULES[wildcards.task]
+    return found if isinstance(found, str) else found[wildcards.variant]
+
+
+def snn_options(wildcards):
+    """--options of a training; the variant among them, where one module has them all."""
+    one_module = isinstance(SNN_MODULES[wildcards.task], str)
+    variant = {"variant": wildcards.variant} if one_module else {}
+    return as_json({**SNN[wildcards.task]["options"], **variant})
+
+
+SNN_MODELS = [path for network in SNN_NETWORKS for path in snn_models(network)]
+SPIKINGJAM = (
+    expand("results/snn/spikingjam/{table}.parquet", table=TABLES)
+    if "spikingjam" in REPRESENTATIONS
+    else []
+)
+SNN_MEASUREMENTS = [
+    *expand("results/snn/{network}.parquet", network=SNN_NETWORKS),
+    *SPIKINGJAM,
+]
+SNN_FIGURES = [
+    *(["snn_training"] if SNN_MODELS else []),
+    *(["snn_energy"] if SNN_NETWORKS else []),
+    *(["snn_memory"] if "popspike" in SNN_NETWORKS else []),
+]
+SNN_RESULTS = (
+    [
+        "results/snn.csv",
+        *expand("results/figures/{figure}.png", figure=SNN_FIGURES),
+    ]
+    if SNN_MEASUREMENTS
+    else []
+)
+
+for task in SNN_MODULES:
+    try:
+        training_settings.from_json(SNN[task]["settings"])
+    except UserError as error:
+        sys.exit(f"error: config: snn.{task}.{error}")
+
+
+rule snn:
+    input:
+        SNN_RESULTS,
+
+
+rule language_documents:
+    input:
+        code=code("pipeline.corpus.language"),
+        documents="data/corpus/documents",
+    output:
+        directory(f"{LANGUAGE}/documents"),
+    log:
+        "logs/language_documents.log",
+    benchmark:
+        "results/timing/language_documents.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+    message:
+        "Documents to train, validate and test language models"
+    shell:
+        "python -m pipeline.corpus.language --documents {input.documents} --output {output} 2>&1 | tee {log}"
+
+
+use rule tokenizer as language_tokenizer with:
+    input:
+        code("pipeline.corpus.tokenizer"),
+        all=f"{LANGUAGE}/documents",
+    output:
+        f"{LANGUAGE}/tokenizer.json",
+    log:
+        "logs/language_tokenizer.log",
+    benchmark:
+        "results/timing/language_tokenizer.tsv"
+    params:
+        documents=f"{LANGUAGE}/documents/train",
+        size=SNN["vocabulary_size"],
+        lowercase="--lowercase" if config["tokens"]["lowercase"] else "",
+
+
+use rule tokens as language_tokens with:
+    input:
+        code("pipeline.corpus.tokens"),
+        all=f"{LANGUAGE}/documents",
+        tokenizer=f"{LANGUAGE}/tokenizer.json",
+    output:
+        directory(f"{LANGUAGE}/tokens/{{part}}"),
+    log:
+        "logs/language_tokens/{part}.log",
+    benchmark:
+        "results/timing/language_tokens/{part}.tsv"
+    wildcard_constraints:
+        part="train|validation|test",
+    params:
+        documents=f"{LANGUAGE}/documents/{{part}}",
+
+
+rule snn_words:
+    input:
+        code=code("pipeline.snn.word_sequences"),
+        documents=f"{LANGUAGE}/documents",
+        tokenizer=f"{LANGUAGE}/tokenizer.json",
+        embedding=SNN_EMBEDDING,
+    output:
+        expand(f"{SNN_WORDS}/{{part}}.parquet", part=["train", "validation", "test"]),
+    log:
+        "logs/snn_words.log",
+    benchmark:
+        "results/timing/snn_words.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+    params:
+        folder=SNN_WORDS,
+    message:
+        "Words of {SNN_TABLE} as sequences"
+    shell:
+        "python -m pipeline.snn.word_sequences --documents {input.documents} --embedding {input.embedding:q}"
+        " --tokenizer {input.tokenizer} --output {params.folder:q} 2>&1 | tee {log}"
+
+
+rule snn_train:
+    input:
+        code=code("pipeline.training.launch", "pipeline.training.run"),
+        model=lambda wildcards: code(snn_module(wildcards)),
+        data=lambda wildcards: SNN_INPUTS[wildcards.task],
+    output:
+        weights="results/snn/models/{task}/{variant}-{seed}.safetensors",
+        log="results/snn/models/{task}/{variant}-{seed}.parquet",
+    log:
+        "logs/snn_train/{task}/{variant}-{seed}.log",
+    benchmark:
+        "results/timing/snn_train/{task}/{variant}-{seed}.tsv"
+    wildcard_constraints:
+        task="|".join(SNN_MODULES),
+        variant="[a-z_]+",
+        seed=r"\d+",
+    priority: 50  # the longest jobs of all
+    threads: TRAINING_PROCESSES
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * TRAINING_PROCESSES * attempt,
+    params:
+        module=snn_module,
+        options=snn_options,
+        settings=lambda wildcards: as_json(
+            {**SNN[wildcards.task]["settings"], "seed": int(wildcards.seed)}
+        ),
+        stem=lambda wildcards, output: output.weights.removesuffix(".safetensors"),
+        folder=lambda wildcards: f"results/snn/models/{wildcards.task}/.{wildcards.variant}-{wildcards.seed}.unfinished",
+        device=config["device"],
+        processes=TRAINING_PROCESSES,
+    message:
+        "Train {wildcards.task}, {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "OMP_NUM_THREADS=1 python -m pipeline.training.launch --processes {params.processes} pipeline.training.run"
+        " --module {params.module} --inputs {input.data:q} --options {params.options:q} --settings {params.settings:q}"
+        " --folder {params.folder:q} --output {params.stem:q} --device {params.device} 2>&1 | tee {log}"
+
+
+rule spikformer_measure:
+    input:
+        code=code("pipeline.snn.language_measure"),
+        tokens=expand(
+            f"{LANGUAGE}/tokens/{{part}}", part=["train", "validation", "test"]
+        ),
+        spiking=snn_models("spikformer", ["spiking"]),
+        dense=snn_models("spikformer", ["dense"]),
+    output:
+        "results/snn/spikformer.parquet",
+    log:
+        "logs/snn/spikformer.log",
+    benchmark:
+        "results/timing/snn/spikformer.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    params:
+        limit=SNN["limit"],
+    message:
+        "Measure the language models"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.snn.language_measure --tokens {LANGUAGE}/tokens"
+        " --spiking {input.spiking:q} --dense {input.dense:q} --limit {params.limit}"
+        " --output {output} 2>&1 | tee {log}"
+
+
+rule position_ablation:
+    input:
+        code=code("pipeline.snn.position_ablation"),
+        tokens=expand(f"{LANGUAGE}/tokens/{{part}}", part=["train", "validation"]),
+    output:
+        "results/snn/position_ablation.parquet",
+    log:
+        "logs/snn/position_ablation.log",
+    benchmark:
+        "results/timing/snn/position_ablation.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    params:
+        options=as_json(SNN["ablation"]),
+        folder="results/snn/.position_ablation.unfinished",
+    message:
+        "Attention with and without phases, and other positions"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.snn.position_ablation --tokens {input.tokens:q}"
+        " --options {params.options:q} --folder {params.folder} --output {output} 2>&1 | tee {log}"
+
+
+rule popspike_measure:
+    input:
+        code=code("pipeline.snn.popspike_measure"),
+        embedding=SNN_EMBEDDING,
+        words=expand(
+            f"{SNN_WORDS}/{{part}}.parquet", part=["train", "validation", "test"]
+        ),
+        models=snn_models("popspike"),
+    output:
+        "results/snn/popspike.parquet",
+    log:
+        "logs/snn/popspike.log",
+    benchmark:
+        "results/timing/snn/popspike.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    params:
+        words=SNN_WORDS,
+        queries=SNN["queries"],
+    message:
+        "PopSpike: next words and memory, measured"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.snn.popspike_measure --embedding {input.embedding:q}"
+        " --words {params.words:q} --models {input.models:q} --queries {params.queries} --output {output} 2>&1 | tee {log}"
+
+
+rule spikingjam_measure:
+    input:
+        code=code("pipeline.evaluation.spikingjam", codec.dotted("spikingjam")),
+        embedding="data/embeddings/{table}.parquet",
+        codecs="results/codecs/{table}/spikingjam",
+        metrics="results/metrics/{table}/spikingjam.parquet",
+    output:
+        "results/snn/spikingjam/{table}.parquet",
+    log:
+        "logs/snn/spikingjam/{table}.log",
+    benchmark:
+        "results/timing/snn/spikingjam/{table}.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+    params:
+        seeds=SEEDS,
+        queries=config["evaluation"]["queries"],
+    message:
+        "SpikingJam of {wildcards.table}, beside its controls"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.evaluation.spikingjam --embedding {input.embedding:q}"
+        " --codecs {input.codecs:q} --metrics {input.metrics:q} --seeds {params.seeds} --queries {params.queries}"
+        " --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule snn_table:
+    input:
+        code=code("pipeline.evaluation.snn_table"),
+        measurements=SNN_MEASUREMENTS,
+    output:
+        csv=report(
+            "results/snn.csv",
+            caption="../report/snn.rst",
+            category="Table",
+            labels={"table": "spiking networks"},
+        ),
+        parquet="results/snn.parquet",
+    log:
+        "logs/snn_table.log",
+    benchmark:
+        "results/timing/snn_table.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        stem=lambda wildcards, output: output.csv.removesuffix(".csv"),
+    message:
+        "Spiking networks: {output.csv}"
+    shell:
+        "python -m pipeline.evaluation.snn_table --measurements {input.measurements:q} --output {params.stem}"
+        " 2>&1 | tee {log}"
+
+
+use rule snn_table as position_ablation_table with:
+    input:
+        code=code("pipeline.evaluation.snn_table"),
+        measurements=["results/snn/position_ablation.parquet"],
+    output:
+        csv="results/snn_ablation.csv",
+        parquet="results/snn_ablation.parquet",
+    log:
+        "logs/position_ablation_table.log",
+    benchmark:
+        "results/timing/position_ablation_table.tsv"
+
+
+use rule training_figure as snn_training_figure with:
+    input:
+        code=code("pipeline.plots.training_curves"),
+        models=SNN_MODELS,
+    output:
+        report(
+            "results/figures/snn_training.png",
+            caption="../report/training_curves.rst",
+            category="Figures",
+            labels={"figure": "training of spiking networks"},
+        ),
+    log:
+        "logs/snn_training_figure.log",
+    benchmark:
+        "results/timing/snn_training_figure.tsv"
+    params:
+        logs=[path.replace(".safetensors", ".parquet") for path in SNN_MODELS],
+        target=lambda wildcards, output: output[0].removesuffix(".png"),
+
+
+rule snn_figure:
+    input:
+        code=lambda wildcards: code(f"pipeline.plots.snn_{wildcards.what}"),
+        measurements="results/snn.parquet",
+    output:
+        report(
+            "results/figures/snn_{what}.png",
+            caption="../report/snn_figure.rst",
+            category="Figures",
+            labels={"figure": "{what} of spiking networks"},
+        ),
+    log:
+        "logs/snn_figure/{what}.log",
+    benchmark:
+        "results/timing/snn_figure/{what}.tsv"
+    wildcard_constraints:
+        what="energy|memory",
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        target=lambda wildcards, output: output[0].removesuffix(".png"),
+    message:
+        "Figure: {output}"
+    shell:
+        "python -m pipeline.plots.snn_{wildcards.what} --measurements {input.measurements} --output {params.target}"
+        " 2>&1 | tee {log}"
