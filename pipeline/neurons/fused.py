@@ -42,57 +42,71 @@ def fused_leaky(
     kernel = kernel or kernels(current.device)
     if kernel is None:
         raise ValueError(f"there is no fused kernel for {current.device}")
-    dtype = current.dtype if current.dtype in (torch.float32, torch.float64) else torch.float32
-    shape, neurons = current.shape, current.shape[-1]
-    rows = current[0].numel() // max(neurons, 1)
-    beside = next((n for n in range(max(1, WIDTH // max(neurons, 1)), 0, -1) if rows % n == 0), 1)
-
-    def parameter(one: Tensor | None) -> Tensor:
-        one = current.new_zeros(()) if one is None else one
-        return one.to(dtype).expand(neurons).repeat(beside)
-
-    def rest(one: Tensor | None) -> Tensor:
-        one = current.new_zeros((), dtype=dtype) if one is None else one
-        return one.to(dtype).expand(shape[1:]).reshape(-1, beside * neurons).contiguous()
-
-    given = state or State(current.new_zeros(()))
-    outcome = _Leaky.apply(
-        kernel, Frame(reset, surrogate, adaptation is not None, bounds),
-        current.to(dtype).reshape(shape[0], -1, beside * neurons).contiguous(),
-        *(parameter(decay), parameter(threshold)),
-        *(parameter(adaptation and adaptation.strength), parameter(adaptation and adaptation.decay)),
-        *(rest(given.potential), rest(given.spiked), rest(given.trace)),
+    given = state or State(None)  # type: ignore[arg-type]
+    spikes, potential, spiked, trace = _Leaky.apply(
+        kernel, Frame(reset, surrogate, adaptation is not None, bounds), current, decay, threshold,
+        *(adaptation or (None, None)), given.potential, given.spiked, given.trace,
     )  # fmt: skip
-    spikes, potential, spiked, trace = (one.to(current.dtype) for one in outcome)
-    last = State(
-        potential.reshape(shape[1:]),
-        spiked.reshape(shape[1:]) if reset == "delayed" else None,
-        trace.reshape(shape[1:]) if adaptation is not None else None,
-    )
-    return spikes.reshape(shape), last
+    return spikes, State(potential, spiked if reset == "delayed" else None, None if adaptation is None else trace)
 
 
 class _Leaky(torch.autograd.Function):
+    """Shapes and types are brought to what kernels take, and back, in here: autograd would see a dozen steps more."""
+
     @staticmethod
     def forward(
-        ctx: Any, kernel: ModuleType, frame: Frame, current: Tensor, decay: Tensor, threshold: Tensor, *rest: Tensor
+        ctx: Any, kernel: ModuleType, frame: Frame, current: Tensor, *given: Tensor | None
     ) -> tuple[Tensor, ...]:
-        neurons = Neurons(decay, time_constant(decay, current.dtype), threshold, *rest)
-        outcome, kept = kernel.forward(current.detach(), _detached(neurons), frame, any(ctx.needs_input_grad))
-        ctx.kernel, ctx.frame, ctx.kept = kernel, frame, len(kept)
+        dtype = current.dtype if current.dtype in (torch.float32, torch.float64) else torch.float32
+        shape, neurons = current.shape, current.shape[-1]
+        rows = current[0].numel() // max(neurons, 1)
+        beside = next((n for n in range(max(1, WIDTH // max(neurons, 1)), 0, -1) if rows % n == 0), 1)
+        laid = current.detach().to(dtype).reshape(shape[0], -1, beside * neurons).contiguous()
+        none, rest = laid.new_zeros(beside * neurons), laid.new_zeros(laid.shape[1:])
+
+        def parameter(one: Tensor | None) -> Tensor:
+            if one is None:
+                return none
+            one = one.detach().to(dtype).expand(neurons)
+            return one.repeat(beside) if beside > 1 else one.contiguous()
+
+        def before(one: Tensor | None) -> Tensor:
+            if one is None:
+                return rest
+            return one.detach().to(dtype).expand(shape[1:]).reshape(rest.shape).contiguous()
+
+        decay, threshold, strength, rho = map(parameter, given[:4])
+        each = Neurons(decay, time_constant(decay, dtype), threshold, strength, rho, *map(before, given[4:]))
+        outcome, kept = kernel.forward(laid, each, frame, any(ctx.needs_input_grad))
         if kept:
-            ctx.save_for_backward(*kept, *neurons)
+            ctx.kernel, ctx.frame, ctx.kept = kernel, frame, len(kept)
+            ctx.given = [None if one is None else (one.shape, one.dtype) for one in (current, *given)]
+            ctx.save_for_backward(*kept, *each)
         ctx.mark_non_differentiable(outcome.spiked)
-        return tuple(outcome)
+        ctx.set_materialize_grads(False)
+        return tuple(one.reshape(shape if one is outcome.spikes else shape[1:]).to(current.dtype) for one in outcome)
 
     @staticmethod
-    def backward(ctx: Any, *by: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *by: Tensor | None) -> tuple[Tensor | None, ...]:
         saved: Sequence[Tensor] = ctx.saved_tensors
-        kept, neurons = [one.detach() for one in saved[: ctx.kept]], Neurons(*saved[ctx.kept :])
-        whole = Outcome(*(one.contiguous() for one in by))
-        found = ctx.kernel.backward(kept, _detached(neurons), ctx.frame, whole)
-        return None, None, *found[:6], None, found.trace
+        kept, neurons = saved[: ctx.kept], Neurons(*saved[ctx.kept :])
+        like, shape = kept[0], neurons.potential.shape
+        rest = like.new_zeros(shape)
+
+        def laid(one: Tensor | None) -> Tensor:
+            return rest if one is None else one.to(like.dtype).reshape(shape).contiguous()
+
+        by_spikes = like.new_zeros(like.shape) if by[0] is None else by[0].to(like.dtype).reshape(like.shape)
+        whole = Outcome(by_spikes.contiguous(), laid(by[1]), rest, laid(by[3]))
+        found = ctx.kernel.backward(kept, neurons, ctx.frame, whole)
+        through = (found.current, *found[1:5], found.potential, None, found.trace)
+        wanted = zip(through, ctx.given, ctx.needs_input_grad[2:], strict=True)
+        return None, None, *(_as_given(one, of) if one is not None and wants else None for one, of, wants in wanted)
 
 
-def _detached(neurons: Neurons) -> Neurons:
-    return Neurons(*(one.detach() for one in neurons))
+def _as_given(gradient: Tensor, given: tuple[torch.Size, torch.dtype]) -> Tensor:
+    """A gradient by what was expanded, as one by what was given: sums over whatever it was expanded to."""
+    shape, dtype = given
+    if gradient.numel() != shape.numel():
+        gradient = gradient.reshape(-1, shape.numel()).sum(0)
+    return gradient.reshape(shape).to(dtype)

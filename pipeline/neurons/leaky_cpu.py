@@ -21,10 +21,10 @@ from pipeline.neurons.frame import Frame, Gradients, Neurons, Outcome
 
 T = TypeVar("T")
 
-CACHED = 1 << 14
-"""Values of a block over all steps: 64 KiB of float32 beside the current and the gradient in a cache of 1 MiB."""
-NARROWEST, WIDEST = 64, 1024
-SMALL = 1 << 14
+CACHED = 1 << 16
+"""Values of a block over all steps: 256 KiB of float32 in a cache of 1 MiB or so."""
+NARROWEST, WIDEST = 64, 512
+SMALL = 1 << 19
 """Values under which a second thread costs more than it does."""
 KINDS = {"atan": 0, "fast_sigmoid": 1, "sigmoid": 2, "triangle": 3}
 
@@ -37,7 +37,7 @@ def forward(current: Tensor, neurons: Neurons, frame: Frame, keep: bool) -> tupl
     _over_blocks(
         current,
         lambda first, end, width: _forward(  # type: ignore[call-arg]
-            current.numpy(), *arrays, *_flags(frame), _constants(frame, current),
+            current.numpy(), *arrays, *_flags(frame), _constants(frame, current.dtype),
             *(first, end, width, spikes.numpy()), *(one.numpy() for one in last),
         ),
     )  # fmt: skip
@@ -54,7 +54,7 @@ def backward(kept: Sequence[Tensor], neurons: Neurons, frame: Frame, by: Outcome
     def work(first: int, end: int, width: int) -> np.ndarray:
         sums = np.zeros((4, current.shape[2]))
         _backward(  # type: ignore[call-arg]
-            current.numpy(), *arrays, *_flags(frame), KINDS[frame.surrogate.name], _constants(frame, current),
+            current.numpy(), *arrays, *_flags(frame), KINDS[frame.surrogate.name], _constants(frame, current.dtype),
             *(first, end, width), by.spikes.numpy(), by.potential.numpy(), by.trace.numpy(),
             through.numpy(), *(one.numpy() for one in states), sums,
         )  # fmt: skip
@@ -68,12 +68,13 @@ def _flags(frame: Frame) -> tuple[bool, bool, bool]:
     return frame.reset == "immediate", frame.adaptive, frame.bounds is not None
 
 
-def _constants(frame: Frame, current: Tensor) -> np.ndarray:
+@cache
+def _constants(frame: Frame, dtype: torch.dtype) -> np.ndarray:
     """In the current's type, lest loops be widened to float64: low, high, alpha, a slope's factor of x, 0, 1, 1/2."""
     alpha = frame.surrogate.alpha
     factor = math.pi / 2 * alpha if frame.surrogate.name == "atan" else alpha
     low, high = frame.bounds or (-math.inf, math.inf)
-    return np.array([low, high, alpha, factor, 0, 1, 0.5], current.numpy().dtype)
+    return torch.tensor([low, high, alpha, factor, 0, 1, 0.5], dtype=dtype).numpy()
 
 
 def _over_blocks(current: Tensor, work: Callable[[int, int, int], T]) -> list[T]:
@@ -93,35 +94,55 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "leaky")
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _charge(v, x, s, decay, tau, threshold, immediate, u):  # type: ignore[no-untyped-def]
-    if immediate:
-        for j in range(len(u)):
-            u[j] = v[j] - v[j] / tau[j] + x[j]
-    else:
-        for j in range(len(u)):
-            u[j] = decay[j] * v[j] + x[j] - s[j] * threshold[j]
+# A block's parameters and state lie in one array at distances that compilers know: with an array each, a loop has more
+# pairs that might overlap than they check, and stays scalar. Vectorised, one loop a step goes through the cache once,
+# several times as fast as a loop for each line of the equations. Its flags are constants where neither adaptation nor
+# bounds are wanted: inlined, what is not meant is not there.
+_V, _S, _A, _BETA, _TAU, _FULL, _KAPPA, _RHO = (i * WIDEST for i in range(8))
+_X, _SLOPE, _BY_U, _BY_V, _BY_A, _TO_BETA, _TO_FULL, _TO_KAPPA, _TO_RHO = (i * WIDEST for i in range(8, 17))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _fire(u, theta, threshold, immediate, bounded, k, v, s):  # type: ignore[no-untyped-def]
-    """s and v of a charged u, which is left as it is."""
+def _load(w, n, lo, m, decay, tau, threshold, strength, rho, v0, s0, a0):  # type: ignore[no-untyped-def]
+    w[_V : _V + n] = v0[m, lo : lo + n]
+    w[_S : _S + n] = s0[m, lo : lo + n]
+    w[_A : _A + n] = a0[m, lo : lo + n]
+    w[_BETA : _BETA + n] = decay[lo : lo + n]
+    w[_TAU : _TAU + n] = tau[lo : lo + n]
+    w[_FULL : _FULL + n] = threshold[lo : lo + n]
+    w[_KAPPA : _KAPPA + n] = strength[lo : lo + n]
+    w[_RHO : _RHO + n] = rho[lo : lo + n]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _step_as(w, x, immediate, adaptive, bounded, k, u, s):  # type: ignore[no-untyped-def]
+    """u, charged and not yet bounded, and s of a step; the state in w goes on by one."""
     low, high, zero, one = k[0], k[1], k[4], k[5]
-    if bounded:
-        for j in range(len(u)):
-            c = u[j]
-            c = low if c < low else c
-            v[j] = high if c > high else c
+    for j in range(len(x)):
+        full, v = w[_FULL + j], w[_V + j]
+        charged = v - v / w[_TAU + j] + x[j] if immediate else w[_BETA + j] * v + x[j] - w[_S + j] * full
+        u[j] = charged
+        if bounded:
+            charged = low if charged < low else charged
+            charged = high if charged > high else charged
+        theta = full + w[_KAPPA + j] * w[_A + j] if adaptive else full
+        above = charged - theta
+        fired = one if above > zero or (immediate and above == zero) else zero
+        w[_V + j] = charged - fired * full if immediate else charged
+        w[_S + j] = fired
+        if adaptive:
+            w[_A + j] = w[_RHO + j] * w[_A + j] + fired
+        s[j] = fired
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _step(w, x, immediate, adaptive, bounded, k, u, s):  # type: ignore[no-untyped-def]
+    if adaptive or bounded:
+        _step_as(w, x, immediate, adaptive, bounded, k, u, s)
+    elif immediate:
+        _step_as(w, x, True, False, False, k, u, s)
     else:
-        for j in range(len(u)):
-            v[j] = u[j]
-    if immediate:
-        for j in range(len(u)):
-            s[j] = one if v[j] - theta[j] >= zero else zero
-            v[j] = v[j] - s[j] * threshold[j]
-    else:
-        for j in range(len(u)):
-            s[j] = one if v[j] - theta[j] > zero else zero
+        _step_as(w, x, False, False, False, k, u, s)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -131,28 +152,92 @@ def _forward(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     steps, _, neurons = current.shape
     across = -(-neurons // width)
+    w = np.empty(8 * WIDEST, current.dtype)
     u = np.empty(width, current.dtype)
-    theta = np.empty(width, current.dtype)
     for block in range(first, end):
         m, lo = block // across, block % across * width
-        hi = min(neurons, lo + width)
-        n = hi - lo
-        v, a, s = v_last[m, lo:hi], a_last[m, lo:hi], s_last[m, lo:hi]
-        v[:] = v0[m, lo:hi]
-        a[:] = a0[m, lo:hi]
-        s[:] = s0[m, lo:hi]
-        theta[:n] = threshold[lo:hi]
+        n = min(neurons - lo, width)
+        _load(w, n, lo, m, decay, tau, threshold, strength, rho, v0, s0, a0)
         for t in range(steps):
-            _charge(v, current[t, m, lo:hi], s, decay[lo:hi], tau[lo:hi], threshold[lo:hi], immediate, u[:n])
-            if adaptive:
-                for j in range(n):
-                    theta[j] = threshold[lo + j] + strength[lo + j] * a[j]
-            s = spikes[t, m, lo:hi]
-            _fire(u[:n], theta[:n], threshold[lo:hi], immediate, bounded, k, v, s)
-            if adaptive:
-                for j in range(n):
-                    a[j] = rho[lo + j] * a[j] + s[j]
-        s_last[m, lo:hi] = s
+            _step(
+                w, current[t, m, lo : lo + n], immediate, adaptive, bounded, k, u[:n], spikes[t, m, lo : lo + n]
+            )  # fmt: skip
+        v_last[m, lo : lo + n] = w[_V : _V + n]
+        s_last[m, lo : lo + n] = w[_S : _S + n]
+        a_last[m, lo : lo + n] = w[_A : _A + n]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _excess(w, u, trace, adaptive, bounded, k):  # type: ignore[no-untyped-def]
+    """x: the potential less the threshold, of a step's u."""
+    low, high = k[0], k[1]
+    for j in range(len(u)):
+        charged = u[j]
+        if bounded:
+            charged = low if charged < low else charged
+            charged = high if charged > high else charged
+        w[_X + j] = charged - (w[_FULL + j] + w[_KAPPA + j] * trace[j] if adaptive else w[_FULL + j])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _slopes(w, gs, kind, k):  # type: ignore[no-untyped-def]
+    """The surrogate's slope at x, times the gradient of the spikes."""
+    alpha, factor, zero, one = k[2], k[3], k[4], k[5]
+    n = len(gs)
+    if kind == 0:
+        top = alpha * k[6]
+        for j in range(n):
+            x = factor * w[_X + j]
+            w[_SLOPE + j] = gs[j] * (top / (one + x * x))
+    elif kind == 1:
+        for j in range(n):
+            x = one + factor * abs(w[_X + j])
+            w[_SLOPE + j] = gs[j] / (x * x)
+    elif kind == 2:
+        for j in range(n):
+            p = one / (one + np.exp(-factor * w[_X + j]))
+            w[_SLOPE + j] = gs[j] * (alpha * p * (one - p))
+    else:
+        for j in range(n):
+            x = one - abs(w[_X + j])
+            w[_SLOPE + j] = gs[j] * (alpha * (x if x > zero else zero))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _step_back_as(w, u, trace, immediate, adaptive, bounded, k, gx):  # type: ignore[no-untyped-def]
+    """Gradients through one step, its slopes known: _BY_U is that of the step after, whose v and s are this one's."""
+    low, high, zero, one = k[0], k[1], k[4], k[5]
+    for j in range(len(u)):
+        charged, full, slope, by_v = u[j], w[_FULL + j], w[_SLOPE + j], w[_BY_V + j]
+        inside = charged >= low and charged <= high
+        if bounded:
+            charged = low if charged < low else charged
+            charged = high if charged > high else charged
+        above = w[_X + j]
+        fired = one if above > zero or (immediate and above == zero) else zero
+        w[_TO_BETA + j] += w[_BY_U + j] * (charged - fired * full if immediate else charged)
+        w[_TO_FULL + j] -= slope + fired * (by_v if immediate else w[_BY_U + j])
+        through = slope + by_v
+        if bounded:
+            through = through if inside else zero
+        gx[j] = through
+        w[_BY_U + j] = through
+        w[_BY_V + j] = w[_BETA + j] * through
+        if adaptive:
+            by_a = w[_BY_A + j]
+            w[_TO_RHO + j] += by_a * trace[j]
+            w[_TO_KAPPA + j] -= slope * trace[j]
+            w[_BY_A + j] = w[_RHO + j] * by_a - slope * w[_KAPPA + j]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _step_back(w, u, trace, immediate, adaptive, bounded, k, gx):  # type: ignore[no-untyped-def]
+    if adaptive or bounded:
+        _step_back_as(w, u, trace, immediate, adaptive, bounded, k, gx)
+    elif immediate:
+        _step_back_as(w, u, trace, True, False, False, k, gx)
+    else:
+        _step_back_as(w, u, trace, False, False, False, k, gx)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -162,89 +247,35 @@ def _backward(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     steps, _, neurons = current.shape
     across = -(-neurons // width)
-    kept = np.empty((steps, width), current.dtype)  # u, before it is bounded
-    rest = np.empty((steps + 1, width), current.dtype)  # v, what a step begins with
-    fired = np.empty((steps + 1, width), current.dtype)
-    traces = np.empty((steps + 1 if adaptive else 1, width), current.dtype)
-    theta = np.empty(width, current.dtype)
-    slope = np.empty(width, current.dtype)
-    part = np.empty((4, width), current.dtype)
-    low, high, alpha, factor, zero, one = k[0], k[1], k[2], k[3], k[4], k[5]
+    w = np.empty(17 * WIDEST, current.dtype)
+    kept = np.empty((steps, width), current.dtype)
+    traces = np.empty((steps if adaptive else 1, width), current.dtype)
+    spikes = np.empty(width, current.dtype)
+    zero = k[4]
     for block in range(first, end):
         m, lo = block // across, block % across * width
-        hi = min(neurons, lo + width)
-        n = hi - lo
-        beta, full = decay[lo:hi], threshold[lo:hi]
-        rest[0, :n] = v0[m, lo:hi]
-        fired[0, :n] = s0[m, lo:hi]
-        traces[0, :n] = a0[m, lo:hi]
-        theta[:n] = full
+        n = min(neurons - lo, width)
+        _load(w, n, lo, m, decay, tau, threshold, strength, rho, v0, s0, a0)
         for t in range(steps):
-            _charge(rest[t, :n], current[t, m, lo:hi], fired[t, :n], beta, tau[lo:hi], full, immediate, kept[t, :n])
             if adaptive:
-                for j in range(n):
-                    theta[j] = full[j] + strength[lo + j] * traces[t, j]
-            _fire(kept[t, :n], theta[:n], full, immediate, bounded, k, rest[t + 1, :n], fired[t + 1, :n])
-            if adaptive:
-                for j in range(n):
-                    traces[t + 1, j] = rho[lo + j] * traces[t, j] + fired[t + 1, j]
-        gv, ga = through_v[m, lo:hi], through_a[m, lo:hi]
-        gv[:] = by_v[m, lo:hi]
-        ga[:] = by_a[m, lo:hi]
-        part[:] = zero
-        to_beta, to_full, to_strength, to_rho = part[0, :n], part[1, :n], part[2, :n], part[3, :n]
+                traces[t, :n] = w[_A : _A + n]
+            _step(w, current[t, m, lo : lo + n], immediate, adaptive, bounded, k, kept[t, :n], spikes[:n])
+        w[_BY_U : _BY_U + n] = zero
+        w[_BY_V : _BY_V + n] = by_v[m, lo : lo + n]
+        w[_BY_A : _BY_A + n] = by_a[m, lo : lo + n]
+        w[_TO_BETA:] = zero
         for t in range(steps - 1, -1, -1):
-            gs, gx = by_s[t, m, lo:hi], through[t, m, lo:hi]
-            u, v, s, before = kept[t, :n], rest[t, :n], fired[t + 1, :n], fired[t, :n]
-            if adaptive:
-                for j in range(n):
-                    theta[j] = full[j] + strength[lo + j] * traces[t, j]
-            if bounded:
-                for j in range(n):
-                    c = low if u[j] < low else u[j]
-                    slope[j] = (high if c > high else c) - theta[j]
-            else:
-                for j in range(n):
-                    slope[j] = u[j] - theta[j]
-            if kind == 0:
-                for j in range(n):
-                    x = factor * slope[j]
-                    slope[j] = gs[j] * (alpha * k[6] / (one + x * x))
-            elif kind == 1:
-                for j in range(n):
-                    x = one + factor * abs(slope[j])
-                    slope[j] = gs[j] / (x * x)
-            elif kind == 2:
-                for j in range(n):
-                    p = one / (one + np.exp(-factor * slope[j]))
-                    slope[j] = gs[j] * (alpha * p * (one - p))
-            else:
-                for j in range(n):
-                    x = one - abs(slope[j])
-                    slope[j] = gs[j] * (alpha * (x if x > zero else zero))
-            if immediate:
-                for j in range(n):
-                    to_full[j] -= slope[j] + gv[j] * s[j]
-            else:
-                for j in range(n):
-                    to_full[j] -= slope[j]
-            for j in range(n):  # apart: compilers check few arrays of a loop for overlap, or leave it scalar
-                gx[j] = slope[j] + gv[j]
-            if bounded:
-                for j in range(n):
-                    gx[j] = gx[j] if u[j] >= low and u[j] <= high else zero
+            u, trace = kept[t, :n], traces[t if adaptive else 0, :n]
+            _excess(w, u, trace, adaptive, bounded, k)
+            _slopes(w, by_s[t, m, lo : lo + n], kind, k)
+            _step_back(w, u, trace, immediate, adaptive, bounded, k, through[t, m, lo : lo + n])
+        for j in range(n):
+            w[_TO_BETA + j] += w[_BY_U + j] * v0[m, lo + j]
             if not immediate:
-                for j in range(n):
-                    to_full[j] -= gx[j] * before[j]
-            for j in range(n):
-                to_beta[j] += gx[j] * v[j]
-            for j in range(n):
-                gv[j] = beta[j] * gx[j]
-            if adaptive:
-                for j in range(n):
-                    to_rho[j] += ga[j] * traces[t, j]
-                    to_strength[j] -= slope[j] * traces[t, j]
-                    ga[j] = rho[lo + j] * ga[j] - slope[j] * strength[lo + j]
-        for i in range(4):
-            for j in range(n):
-                sums[i, lo + j] += part[i, j]
+                w[_TO_FULL + j] -= w[_BY_U + j] * s0[m, lo + j]
+        through_v[m, lo : lo + n] = w[_BY_V : _BY_V + n]
+        through_a[m, lo : lo + n] = w[_BY_A : _BY_A + n]
+        sums[0, lo : lo + n] += w[_TO_BETA : _TO_BETA + n]
+        sums[1, lo : lo + n] += w[_TO_FULL : _TO_FULL + n]
+        sums[2, lo : lo + n] += w[_TO_KAPPA : _TO_KAPPA + n]
+        sums[3, lo : lo + n] += w[_TO_RHO : _TO_RHO + n]
