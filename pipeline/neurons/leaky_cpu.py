@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.neurons.frame import Frame, Gradients, Neurons, Outcome
+from pipeline.neurons.recycled import Recycled
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ KINDS = {"atan": 0, "fast_sigmoid": 1, "sigmoid": 2, "triangle": 3}
 
 def forward(current: Tensor, neurons: Neurons, frame: Frame, keep: bool) -> tuple[Outcome, tuple[Tensor, ...]]:
     """Spikes and the last state of a current [T, M, N]; what `backward` is to be given (nothing if not `keep`)."""
-    spikes = torch.empty_like(current)
+    spikes = _memory().empty(current.shape, current.dtype)
     last = [torch.empty_like(current[0]) for _ in range(3)]
     arrays = [one.numpy() for one in neurons]
     _over_blocks(
@@ -47,7 +48,7 @@ def forward(current: Tensor, neurons: Neurons, frame: Frame, keep: bool) -> tupl
 def backward(kept: Sequence[Tensor], neurons: Neurons, frame: Frame, by: Outcome) -> Gradients:
     """Gradients of all inputs, given those `by` what came out."""
     (current,) = kept
-    through = torch.empty_like(current)
+    through = _memory().empty(current.shape, current.dtype)
     states = [torch.empty_like(current[0]) for _ in range(2)]
     arrays = [one.numpy() for one in neurons]
 
@@ -87,6 +88,11 @@ def _over_blocks(current: Tensor, work: Callable[[int, int, int], T]) -> list[T]
     edges = [blocks * i // threads for i in range(threads + 1)]
     others = [_pool(threads - 1).submit(work, *pair, width) for pair in pairwise(edges[1:])]
     return [work(0, edges[1], width), *(one.result() for one in others)]
+
+
+@cache
+def _memory() -> Recycled:
+    return Recycled()
 
 
 @cache
