@@ -5,13 +5,15 @@
 The dynamics are those of `leaky`. A learned decay is sigmoid(w), a learned threshold exp(w): both stay where they make
 sense. Membrane control is `bounds` of the potential and `homeostasis`: while training, each neuron's threshold is moved
 by `speed` times its firing rate less `target`, so that none falls silent or fires always (no gradient: a slow rule of
-its own, as in Diehl and Cook 2015, "Unsupervised learning of digit recognition using STDP").
+its own, as in Diehl and Cook 2015, "Unsupervised learning of digit recognition using STDP"). Processes that train
+together move it by the rate over all of them, as one process with all rows would; each has as many rows.
 """
 
 import math
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from pipeline.neurons import surrogate
@@ -122,6 +124,14 @@ class LIF(nn.Module):
         )
         if self.homeostasis is not None and self.training:
             with torch.no_grad():
-                rate = spikes.mean(dim=tuple(range(spikes.ndim - 1)))
+                rate = _over_processes(spikes.mean(dim=tuple(range(spikes.ndim - 1))))
                 self.raised += self.homeostasis.speed * (rate - self.homeostasis.target)
         return spikes, state
+
+
+def _over_processes(rate: Tensor) -> Tensor:
+    """The mean over the processes of a run, lest each go its own way."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(rate)
+        rate = rate / dist.get_world_size()
+    return rate

@@ -1,10 +1,13 @@
 """The reference against snnTorch and SpikingJelly, bit for bit; the fused kernel against the reference."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import snntorch
 import torch
+from safetensors.torch import load_file
 from snntorch import surrogate as snntorch_slopes
 from spikingjelly.activation_based import neuron, surrogate
 
@@ -150,6 +153,33 @@ def test_backends():
         LIF(8, backend="triton")
     with pytest.raises(ValueError, match="T is 0"):
         LIF(8)(current[:0])
+
+
+TOGETHER = """
+import sys, torch, torch.distributed as dist
+from safetensors.torch import save_file
+from pipeline.neurons.lif import LIF, Homeostasis
+folder, rank, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+if count > 1:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count)
+current = torch.rand(20, 8, 6, generator=torch.Generator().manual_seed(1)) * 3
+layer = LIF(6, homeostasis=Homeostasis(0.1, 0.5))
+for _ in range(3):
+    layer(current.chunk(count, dim=1)[rank])
+save_file({"raised": layer.raised}, f"{folder}/{rank}-of-{count}")
+"""
+
+
+def test_processes_move_thresholds_together(tmp_path):
+    started = [
+        subprocess.Popen([sys.executable, "-c", TOGETHER, tmp_path, str(rank), str(count)])
+        for rank, count in ((0, 1), (0, 2), (1, 2))
+    ]
+    assert [one.wait(120) for one in started] == [0, 0, 0]
+    alone, *others = (load_file(tmp_path / name)["raised"] for name in ("0-of-1", "0-of-2", "1-of-2"))
+    assert alone.abs().min() > 0
+    for one in others:
+        torch.testing.assert_close(one, alone)
 
 
 def test_homeostasis_brings_the_rate_to_its_target():
