@@ -1,4 +1,5 @@
-"""`leaky` in one fused kernel over time with its own backward: `leaky_cpu` on the CPU. Other devices have none.
+"""`leaky` in one fused kernel over time with its own backward: `leaky_cpu` on the CPU, `leaky_triton` on GPUs where
+Triton is installed. Other devices have none.
 
 Spikes and potentials are those of `leaky`, gradients too but for rounding. Without gradients nothing is kept but the
 spikes and the last state. float32 and float64 are computed as such, other types (autocast's bfloat16) as float32 and
@@ -23,7 +24,15 @@ WIDTH = 1024
 
 def kernels(device: torch.device) -> ModuleType | None:
     """The module of kernels for a device; None: there is none."""
-    return leaky_cpu if device.type == "cpu" else None
+    if device.type == "cpu":
+        return leaky_cpu
+    if device.type != "cuda":
+        return None
+    try:
+        from pipeline.neurons import leaky_triton  # here: a machine without a GPU needs no Triton
+    except ModuleNotFoundError:
+        return None
+    return leaky_triton
 
 
 def fused_leaky(
