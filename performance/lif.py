@@ -3,7 +3,8 @@
 Ours is the fused kernel by way of `leaky`'s interface; SpikingJelly's LIFNode runs its multi-step in torch, snnTorch's
 Leaky the loop that its users write. All get the same current [T, B, N] and gradient, have the atan surrogate and are
 checked to spike alike, each in its own reset. Interleaved, medians; as many threads as torch takes. A peer that is not
-installed is left out, with a warning.
+installed is left out, with a warning. On a GPU (`--device cuda`) ours is the Triton kernel and SpikingJelly takes its
+own; memory is the most that is allocated beside the current, forward only.
 
 Makes   a CSV: what, size, unit (milliseconds; bytes kept for the backward pass), ours, peer, peer_value, ratio (above
         1: ours is better).
@@ -23,6 +24,8 @@ from pipeline.neurons.fused import fused_leaky
 from pipeline.stage import UserError
 
 SIZES = ((16, 16, 1024), (32, 32, 512), (100, 16, 512))
+LARGE = ((32, 128, 4096), (256, 32, 4096))
+"""What a GPU has to do for a millisecond or so."""
 DECAY = 0.5
 
 Layer = Callable[[Tensor], Tensor]
@@ -35,12 +38,12 @@ class Peer(NamedTuple):
     layer: Layer
 
 
-def ours(reset: str) -> Layer:
-    decay, threshold = torch.tensor(DECAY), torch.tensor(1.0)
-    return lambda current: fused_leaky(current, decay, threshold, reset)[0]
+def ours(reset: str, device: torch.device, inplace: bool = False) -> Layer:
+    decay, threshold = torch.tensor(DECAY, device=device), torch.tensor(1.0, device=device)
+    return lambda current: fused_leaky(current, decay, threshold, reset, inplace=inplace)[0]
 
 
-def peers() -> list[Peer]:
+def peers(device: torch.device) -> list[Peer]:
     """The libraries that are installed."""
     found = []
     try:
@@ -49,7 +52,7 @@ def peers() -> list[Peer]:
         node = neuron.LIFNode(
             **{"tau": 1 / (1 - DECAY), "decay_input": False, "v_reset": None, "detach_reset": True, "step_mode": "m"},
             surrogate_function=surrogate.ATan(),
-        )
+        ).to(device)
 
         def multi_step(current: Tensor) -> Tensor:
             node.reset()
@@ -62,7 +65,7 @@ def peers() -> list[Peer]:
         import snntorch
         from snntorch import surrogate as slopes
 
-        leaky = snntorch.Leaky(DECAY, spike_grad=slopes.atan())
+        leaky = snntorch.Leaky(DECAY, spike_grad=slopes.atan()).to(device)
 
         def loop(current: Tensor) -> Tensor:
             potential, spikes = torch.zeros_like(current[0]), []
@@ -99,40 +102,91 @@ def kept(layer: Layer, current: Tensor) -> int:
     return sum(storages.values())
 
 
-def measure(size: tuple[int, int, int], runs: int, others: Sequence[Peer]) -> list[dict[str, str]]:
-    """Both ways and forward only against each peer, or by itself where there is none, and what is kept between."""
+def allocated(layer: Layer, current: Tensor) -> int:
+    """Bytes on the GPU at the height of a forward pass without gradients, what lay there before left out."""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    with torch.no_grad():
+        layer(current)
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def waited(work: Callable[[], object], device: torch.device) -> Callable[[], None]:
+    """`work`, done when it returns: a GPU is only told what to do."""
+
+    def whole() -> None:
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return whole
+
+
+def alike(name: str, theirs: Tensor, mine: Tensor) -> None:
+    """Raises UserError for spikes that are not ours; GPUs' kernels may round otherwise, which is said."""
+    differ = (theirs != mine).float().mean().item()
+    if differ and (theirs.device.type == "cpu" or differ > 1e-3):
+        raise UserError(f"the spikes of {name} are not ours: nothing to compare")
+    if differ:
+        stage.log.warning("%s: %.2g of the spikes are not ours", name, differ)
+
+
+def measure(
+    size: tuple[int, int, int], runs: int, others: Sequence[Peer], device: torch.device
+) -> list[dict[str, str]]:
+    """Both ways and forward only against each peer, or by itself where there is none, and what memory they take."""
     draw = torch.Generator().manual_seed(0)
-    current, by = torch.rand(size, generator=draw), torch.rand(size, generator=draw)
-    shape, found = " x ".join(map(str, size)), []
+    current, by = (torch.rand(size, generator=draw).to(device) for _ in range(2))
+    shape, where = " x ".join(map(str, size)), "" if device.type == "cpu" else f" on {device.type}"
+
+    def both(layer: Layer) -> Callable[[], None]:
+        return waited(lambda: both_ways(layer, current, by), device)
+
+    def ahead(layer: Layer) -> Callable[[], None]:
+        return waited(torch.no_grad()(lambda: layer(current)), device)
+
+    found = []
     for name, reset, layer in others:
-        if not torch.equal(layer(current), ours(reset)(current)):
-            raise UserError(f"the spikes of {name} are not ours: nothing to compare")
-        mine = ours(reset)
-        ours_s, other_s = medians(
-            runs, shape, lambda m=mine: both_ways(m, current, by), lambda o=layer: both_ways(o, current, by)
-        )
-        found.append(row("LIF forward and backward", shape, "ms", ours_s * 1e3, name, other_s * 1e3, 3, less=True))
-        with torch.no_grad():
-            ours_s, other_s = medians(runs, shape, lambda m=mine: m(current), lambda o=layer: o(current))
-        found.append(row("LIF forward", shape, "ms", ours_s * 1e3, name, other_s * 1e3, 3, less=True))
-        found.append(
-            row("LIF kept for backward", shape, "bytes", kept(mine, current), name, kept(layer, current), less=True)
-        )
+        mine = ours(reset, device)
+        alike(name, layer(current), mine(current))
+        for what, way in (("LIF forward and backward", both), ("LIF forward", ahead)):
+            ours_s, other_s = medians(runs, shape, way(mine), way(layer))
+            found.append(row(what + where, shape, "ms", ours_s * 1e3, name, other_s * 1e3, 3, less=True))
+        sizes = kept(mine, current), kept(layer, current)
+        found.append(row("LIF kept for backward" + where, shape, "bytes", sizes[0], name, sizes[1], less=True))
+        if device.type == "cuda":
+            sizes = (allocated(mine, current), allocated(layer, current))
+            found.append(row("LIF memory, forward" + where, shape, "bytes", sizes[0], name, sizes[1], less=True))
+            whole = (
+                current.nbytes + allocated(ours(reset, device, inplace=True), current.clone()),
+                current.nbytes + sizes[1],
+            )
+            found.append(
+                row("LIF memory with current, in place" + where, shape, "bytes", whole[0], name, whole[1], less=True)
+            )
     if not others:
-        (ours_s,) = medians(runs, shape, lambda: both_ways(ours("immediate"), current, by))
-        found.append(alone("LIF forward and backward", shape, "ms", ours_s * 1e3, 3))
+        (ours_s,) = medians(runs, shape, both(ours("immediate", device)))
+        found.append(alone("LIF forward and backward" + where, shape, "ms", ours_s * 1e3, 3))
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(__doc__)
     parser.add_argument("--runs", type=int, default=21, help="runs of each, at least five for a median worth its name")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--output", required=True, help="CSV file to write")
     args = parser.parse_args(argv)
     if args.runs < 1:
         raise UserError("--runs must be at least 1")
-    others = peers()
-    write_rows(args.output, [one for size in SIZES for one in measure(size, args.runs, others)])
+    if args.device not in ("cpu", "cuda"):
+        raise UserError(f"--device {args.device}: expected cpu or cuda")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no GPU")
+    device = torch.device(args.device)
+    others, sizes = peers(device), SIZES if args.device == "cpu" else (*SIZES, *LARGE)
+    write_rows(args.output, [one for size in sizes for one in measure(size, args.runs, others, device)])
 
 
 if __name__ == "__main__":

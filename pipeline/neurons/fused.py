@@ -45,15 +45,20 @@ def fused_leaky(
     bounds: tuple[float, float] | None = None,
     state: State | None = None,
     kernel: ModuleType | None = None,
+    inplace: bool = False,
 ) -> tuple[Tensor, State]:
-    """As `leaky`, which says what is what. Raises ValueError as it does, and for a device that has no kernel."""
+    """As `leaky`, which says what is what. Raises ValueError as it does, and for a device that has no kernel.
+
+    With `inplace`, spikes are written over the current where no gradient is wanted (and it is contiguous and of a type
+    that is computed as such): at inference a layer then takes no memory but its state's.
+    """
     check(current, reset)
     kernel = kernel or kernels(current.device)
     if kernel is None:
         raise ValueError(f"there is no fused kernel for {current.device}")
     given = state or State(None)  # type: ignore[arg-type]
     spikes, potential, spiked, trace = _Leaky.apply(
-        kernel, Frame(reset, surrogate, adaptation is not None, bounds), current, decay, threshold,
+        kernel, Frame(reset, surrogate, adaptation is not None, bounds), inplace, current, decay, threshold,
         *(adaptation or (None, None)), given.potential, given.spiked, given.trace,
     )  # fmt: skip
     return spikes, State(potential, spiked if reset == "delayed" else None, None if adaptation is None else trace)
@@ -64,7 +69,7 @@ class _Leaky(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, kernel: ModuleType, frame: Frame, current: Tensor, *given: Tensor | None
+        ctx: Any, kernel: ModuleType, frame: Frame, inplace: bool, current: Tensor, *given: Tensor | None
     ) -> tuple[Tensor, ...]:
         dtype = current.dtype if current.dtype in (torch.float32, torch.float64) else torch.float32
         shape, neurons = current.shape, current.shape[-1]
@@ -86,7 +91,8 @@ class _Leaky(torch.autograd.Function):
 
         decay, threshold, strength, rho = map(parameter, given[:4])
         each = Neurons(decay, time_constant(decay, dtype), threshold, strength, rho, *map(before, given[4:]))
-        outcome, kept = kernel.forward(laid, each, frame, any(ctx.needs_input_grad))
+        keep = any(ctx.needs_input_grad)
+        outcome, kept = kernel.forward(laid, each, frame, keep, inplace and not keep)
         if kept:
             ctx.kernel, ctx.frame, ctx.kept = kernel, frame, len(kept)
             ctx.given = [None if one is None else (one.shape, one.dtype) for one in (current, *given)]
@@ -109,8 +115,13 @@ class _Leaky(torch.autograd.Function):
         whole = Outcome(by_spikes.contiguous(), laid(by[1]), rest, laid(by[3]))
         found = ctx.kernel.backward(kept, neurons, ctx.frame, whole)
         through = (found.current, *found[1:5], found.potential, None, found.trace)
-        wanted = zip(through, ctx.given, ctx.needs_input_grad[2:], strict=True)
-        return None, None, *(_as_given(one, of) if one is not None and wants else None for one, of, wants in wanted)
+        wanted = zip(through, ctx.given, ctx.needs_input_grad[3:], strict=True)
+        return (
+            None,
+            None,
+            None,
+            *(_as_given(one, of) if one is not None and wants else None for one, of, wants in wanted),
+        )
 
 
 def _as_given(gradient: Tensor, given: tuple[torch.Size, torch.dtype]) -> Tensor:

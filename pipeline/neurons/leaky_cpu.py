@@ -30,9 +30,14 @@ SMALL = 1 << 19
 KINDS = {"atan": 0, "fast_sigmoid": 1, "sigmoid": 2, "triangle": 3}
 
 
-def forward(current: Tensor, neurons: Neurons, frame: Frame, keep: bool) -> tuple[Outcome, tuple[Tensor, ...]]:
-    """Spikes and the last state of a current [T, M, N]; what `backward` is to be given (nothing if not `keep`)."""
-    spikes = _memory().empty(current.shape, current.dtype)
+def forward(
+    current: Tensor, neurons: Neurons, frame: Frame, keep: bool, inplace: bool = False
+) -> tuple[Outcome, tuple[Tensor, ...]]:
+    """Spikes and the last state of a current [T, M, N]; what `backward` is to be given (nothing if not `keep`).
+
+    With `inplace` spikes take the place of the current.
+    """
+    spikes = current if inplace else _memory().empty(current.shape, current.dtype)
     last = [torch.empty_like(current[0]) for _ in range(3)]
     arrays = [one.numpy() for one in neurons]
     _over_blocks(

@@ -23,9 +23,15 @@ BLOCK = 128
 OPTIONS = {"num_warps": BLOCK // 32, "num_stages": 1, "enable_fp_fusion": False}
 
 
-def forward(current: Tensor, neurons: Neurons, frame: Frame, keep: bool) -> tuple[Outcome, tuple[Tensor, ...]]:
-    """Spikes and the last state of a current [T, M, N]; what `backward` is to be given (nothing if not `keep`)."""
-    outcome = Outcome(torch.empty_like(current), *(torch.empty_like(current[0]) for _ in range(3)))
+def forward(
+    current: Tensor, neurons: Neurons, frame: Frame, keep: bool, inplace: bool = False
+) -> tuple[Outcome, tuple[Tensor, ...]]:
+    """Spikes and the last state of a current [T, M, N]; what `backward` is to be given (nothing if not `keep`).
+
+    With `inplace` spikes take the place of the current.
+    """
+    spikes = current if inplace else torch.empty_like(current)
+    outcome = Outcome(spikes, *(torch.empty_like(current[0]) for _ in range(3)))
     _over_blocks(_forward, current, neurons, *outcome, **_constants(frame))
     return outcome, (current,) if keep else ()
 

@@ -38,6 +38,7 @@ class LIF(nn.Module):
         learned: which of decay and threshold (and `adaptation`'s) gradients reach.
         adaptation: strength kappa and decay rho of an adaptive threshold (ALIF).
         backend: `fused` (one kernel over time), `reference` (plain torch), or `auto`: fused where the device has it.
+        inplace: where no gradient is wanted, the fused kernel writes spikes over the current.
 
     Raises ValueError, naming it, for a value that is out of range.
     """
@@ -60,6 +61,7 @@ class LIF(nn.Module):
         bounds: tuple[float, float] | None = None,
         homeostasis: Homeostasis | None = None,
         backend: str = "auto",
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < decay <= 1 or (learned and decay == 1):
@@ -70,7 +72,7 @@ class LIF(nn.Module):
             raise ValueError(f"reset {reset!r} is not one of {', '.join(RESETS)}")
         if backend not in BACKENDS:
             raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
-        self.backend = backend
+        self.backend, self.inplace = backend, inplace
         self.neurons, self.reset, self.slope, self.bounds, self.learned = neurons, reset, slope, bounds, learned
         self.homeostasis = homeostasis
         full = torch.full((neurons,), 1.0)
@@ -119,9 +121,8 @@ class LIF(nn.Module):
         if current.shape[-1] != self.neurons:
             raise ValueError(f"current of shape {list(current.shape)}: its last axis is not of {self.neurons} neurons")
         reference = self.backend == "reference" or (self.backend == "auto" and kernels(current.device) is None)
-        spikes, state = (leaky if reference else fused_leaky)(
-            current, self.decay, self.threshold, self.reset, self.slope, self.adaptation, self.bounds, state
-        )
+        given = current, self.decay, self.threshold, self.reset, self.slope, self.adaptation, self.bounds, state
+        spikes, state = leaky(*given) if reference else fused_leaky(*given, inplace=self.inplace)
         if self.homeostasis is not None and self.training:
             with torch.no_grad():
                 rate = _over_processes(spikes.mean(dim=tuple(range(spikes.ndim - 1))))

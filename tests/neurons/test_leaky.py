@@ -155,6 +155,23 @@ def test_backends():
         LIF(8)(current[:0])
 
 
+@pytest.mark.parametrize("reset", ["immediate", "delayed"])
+def test_spikes_take_the_place_of_the_current_where_no_gradient_is_wanted(reset):
+    given = drive(1.0)
+    layer, inplace = LIF(64, reset=reset), LIF(64, reset=reset, inplace=True)
+    current = given.clone()
+    with torch.no_grad():
+        expected, last = layer.run(given)
+        found, state = inplace.run(current)
+    assert torch.equal(given, drive(1.0))
+    assert found.data_ptr() == current.data_ptr()
+    assert torch.equal(found, expected)
+    assert torch.equal(state.potential, last.potential)
+    current = given.clone()
+    inplace(current).sum().backward()  # the threshold and decay are learned
+    assert torch.equal(current, given)
+
+
 TOGETHER = """
 import sys, torch, torch.distributed as dist
 from safetensors.torch import save_file
