@@ -1,4 +1,5 @@
-"""How training went, by step: a row a run, with the loss in training, errors held out, and scores held out.
+"""How training went, by step: a row a run, with the loss in training, errors held out, scores held out and, of spiking
+networks, how often the neurons of each layer fire.
 
     python -m pipeline.plots.training_curves --logs results/training/*/*.parquet --output results/figures/curves
 
@@ -23,7 +24,9 @@ from pipeline.store import read_parquet
 TITLE = "Training"
 PREFIX = "held_out_"
 ROW_INCHES = 2.3
-LABELS = ("loss in training", "error, held out", "score, held out")
+LABELS = ("loss in training", "error, held out", "score, held out", "spikes a step")
+ERRORS = ("loss", "error", "mse", "bits")
+RATES = f"{PREFIX}rate"
 COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
 
 Run = Mapping[str, np.ndarray]
@@ -36,23 +39,27 @@ def training_curves(runs: Mapping[str, Run]) -> Figure:
         if not runs:
             return style.empty_figure(TITLE)
         figure = style.sheet(TITLE, style.WIDTH_INCHES, 0.8 + ROW_INCHES * len(runs))
-        panels = figure.subplots(len(runs), 3, squeeze=False)
+        drawn = {name: _columns(run) for name, run in runs.items()}
+        shown = [n for n in range(len(LABELS)) if n < 3 or any(columns[n] for columns in drawn.values())]
+        panels = figure.subplots(len(runs), len(shown), squeeze=False)
         for (name, run), line in zip(runs.items(), panels, strict=True):
             line[0].set_title(name, pad=16)
-            for axes, columns, label in zip(line, _columns(run), LABELS, strict=True):
-                _draw(axes, run, columns, label)
+            for axes, n in zip(line, shown, strict=True):
+                _draw(axes, run, drawn[name][n], LABELS[n])
         for axes in panels[-1]:
             axes.set_xlabel("steps")
         return figure
 
 
-def _columns(run: Run) -> tuple[list[str], list[str], list[str]]:
-    """What each of the three panels draws."""
+def _columns(run: Run) -> tuple[list[str], ...]:
+    """What each of the panels draws."""
     losses = [column for column in run if column == "loss" or column.startswith("loss_")]
     held = [column for column in run if column.startswith(PREFIX)]
-    errors = [column for column in held if column.endswith(("loss", "error", "mse"))]
+    rates = [column for column in held if column.startswith(RATES)]
+    errors = [column for column in held if column.endswith(ERRORS) and column not in rates]
+    scores = [column for column in held if column not in (*errors, *rates)]
     # Of one part the loss is a multiple: it is enough.
-    return ["loss"] if len(losses) == 2 else losses, errors, [column for column in held if column not in errors]
+    return ["loss"] if len(losses) == 2 else losses, errors, scores, rates
 
 
 def _draw(axes: Axes, run: Run, columns: Sequence[str], label: str) -> None:
@@ -65,6 +72,9 @@ def _draw(axes: Axes, run: Run, columns: Sequence[str], label: str) -> None:
         there = np.isfinite(run[column])
         name = column.removeprefix(PREFIX).replace("similarity_", "").replace("_", " ")
         axes.plot(run["step"][there], run[column][there], color=colour, linewidth=1.2, label=name)
+    if label == LABELS[3]:  # too many to be named
+        axes.set_title(f"{len(columns)} layers", fontsize=7, pad=3)
+        return
     if label == LABELS[1] and len(columns) == 1:
         best = run["step"][np.nanargmin(run[columns[0]])]
         axes.axvline(best, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)))
