@@ -18,8 +18,14 @@ KEPT = 1 << 28
 LEAST = 1 << 16
 """Bytes under which allocators keep blocks themselves."""
 _ALIGNED = 64
-_IDLE = 3
-"""References to a block while it is looked at and nothing lies in it: the list's, the variable's, the call's."""
+
+
+def _references(blocks: list[np.ndarray], place: int) -> int:
+    return sys.getrefcount(blocks[place])
+
+
+_IDLE = _references([np.empty(1)], 0)
+"""References to a block in which nothing lies, counted as they are below: interpreters differ in how many they hold."""
 
 
 class Recycled:
@@ -44,13 +50,12 @@ class Recycled:
     def _take(self, size: int) -> np.ndarray:
         idle = 0
         for i in range(len(self._blocks) - 1, -1, -1):
-            block = self._blocks[i]
-            if sys.getrefcount(block) > _IDLE:
+            if _references(self._blocks, i) > _IDLE:
                 continue
-            if size + _ALIGNED == len(block):
+            if size + _ALIGNED == len(self._blocks[i]):
                 self._blocks.append(self._blocks.pop(i))
-                return block
-            idle += len(block)
+                return self._blocks[-1]
+            idle += len(self._blocks[i])
             if idle > self._kept:  # the longest unused go
                 del self._blocks[i]
         block = np.empty(size + _ALIGNED, np.uint8)

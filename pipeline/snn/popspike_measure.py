@@ -140,15 +140,15 @@ def ranks(found: Array, order: Array, right: Array) -> Array:
 
 def by_similarity(name: str, side: Side, right: Array) -> Array:
     """Ranks [q] without prior; bits by Hamming distance, else by inner product."""
+    if name != "hamming":
+        return by_prior(side, np.zeros(len(side.words)), 1.0, right)
     order = shuffled(len(side.words))
-    if name == "hamming":
-        packed = [np.packbits(x > 0, axis=1) for x in (side.words[order], side.queries)]
-        return ranks(exhaustive.hamming(packed[0])(packed[1], len(order)), order, right)
-    return ranks(exhaustive.inner_product(side.words[order])(side.queries, len(order)), order, right)
+    packed = [np.packbits(x > 0, axis=1) for x in (side.words[order], side.queries)]
+    return ranks(exhaustive.hamming(packed[0])(packed[1], len(order)), order, right)
 
 
 def by_prior(side: Side, log_prior: Array, weight: float, right: Array, block: int = 256) -> Array:
-    """Ranks [q] of weight x similarity + log p; ties fall as in `by_similarity`, the later row of its order first."""
+    """Ranks [q] of weight x similarity + log p; of equal scores the later row of `shuffled` comes first."""
     place = np.argsort(shuffled(len(side.words)))
     found = []
     for start in range(0, len(right), block):

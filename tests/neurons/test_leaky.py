@@ -95,6 +95,22 @@ def both_ways(layer, shape, dtype, reset, slope, adapts, bounds):
     return spikes.detach(), last, [one.grad for one in wanted]
 
 
+def agrees(layer, *asked):
+    """Whether a layer does forward and backward what the reference does, of `both_ways`' arguments."""
+    spikes, last, gradients = both_ways(leaky, *asked)
+    ours, our_last, our_gradients = both_ways(layer, *asked)
+    assert 0.05 < spikes.mean() < 0.95
+    assert torch.equal(ours, spikes)
+    for one, other in zip(our_last, last, strict=True):
+        assert (one is None and other is None) or torch.equal(one, other)
+    for one, other in zip(our_gradients, gradients, strict=True):
+        if other is None:  # the reference was not given it
+            assert one is None or not one.any()
+        else:
+            near = 1e-5 if one.dtype == torch.float32 else 1e-12
+            torch.testing.assert_close(one, other, rtol=near, atol=near * float(other.abs().max()))
+
+
 @pytest.mark.parametrize("reset", ["immediate", "delayed"])
 @pytest.mark.parametrize("adapts", [False, True])
 @pytest.mark.parametrize("bounds", [None, (-0.5, 1.2)])
@@ -102,17 +118,7 @@ def both_ways(layer, shape, dtype, reset, slope, adapts, bounds):
 def test_the_fused_kernel_is_the_reference(reset, adapts, bounds, slope):
     for shape, dtype in (((20, 3, 70), torch.float32), ((7, 2, 3, 5), torch.float32), ((11, 2, 1500), torch.float32)):
         asked = (shape, dtype, reset, slope, adapts, bounds)
-        spikes, last, gradients = both_ways(leaky, *asked)
-        ours, our_last, our_gradients = both_ways(fused_leaky, *asked)
-        assert 0.05 < spikes.mean() < 0.95
-        assert torch.equal(ours, spikes)
-        for one, other in zip(our_last, last, strict=True):
-            assert (one is None and other is None) or torch.equal(one, other)
-        for one, other in zip(our_gradients, gradients, strict=True):
-            if other is None:  # the reference was not given it
-                assert one is None or not one.any()
-            else:
-                torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * max(1, float(other.abs().max())))
+        agrees(fused_leaky, *asked)
 
 
 def test_backward_keeps_the_current_and_no_potentials():

@@ -43,20 +43,9 @@ def fused(current, *given):
 
 
 def check(*asked):
-    from tests.neurons.test_leaky import both_ways
+    from tests.neurons.test_leaky import agrees
 
-    spikes, last, gradients = both_ways(leaky, *asked)
-    ours, our_last, our_gradients = both_ways(fused, *asked)
-    assert 0.05 < spikes.mean() < 0.95
-    assert torch.equal(ours, spikes)
-    for one, other in zip(our_last, last, strict=True):
-        assert (one is None and other is None) or torch.equal(one, other)
-    for one, other in zip(our_gradients, gradients, strict=True):
-        if other is None:  # the reference was not given it
-            assert one is None or not one.any()
-        else:
-            near = 1e-5 if one.dtype == torch.float32 else 1e-12
-            torch.testing.assert_close(one, other, rtol=near, atol=near * float(other.abs().max()))
+    agrees(fused, *asked)
 
 
 class TestKernels:
