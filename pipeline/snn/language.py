@@ -37,7 +37,7 @@ class Size(NamedTuple):
     blocks: int
 
 
-SIZES = {"small": Size(96, 4, 256, 2), "base": Size(192, 6, 576, 3), "large": Size(768, 12, 3072, 12)}
+SIZES = {"small": Size(96, 4, 256, 2), "base": Size(128, 4, 384, 2), "large": Size(768, 12, 3072, 12)}
 
 
 class How(NamedTuple):

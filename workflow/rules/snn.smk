@@ -6,6 +6,9 @@
 #
 #           Outside `rule all`: results/snn_ablation.csv (`make snn-ablation`).
 #
+# Settings of a task's trials are tried each, of all variants alike, and the best by held-out data is the model
+# (results/snn/models/<task>/trials, and <variant>-<seed>.trials.csv beside the model).
+#
 # SpikingJam is a codec: it is fitted and measured as any other, and has rows here besides. The other networks need a corpus;
 # a run on ready vectors alone leaves them out. Checkpoints lie in results/snn/models/<task>/.<variant>-<seed>.unfinished.
 
@@ -40,6 +43,8 @@ SNN_INPUTS = {
     "store_recall": [SNN_EMBEDDING],
 }
 SNN_MODULES = {task: one for of in SNN_TASKS.values() for task, one in of.items()}
+# Settings laid over the task's own, a trial each; without them the one training is the model.
+SNN_TRIALS = {task: SNN[task].get("trials") or [{}] for task in SNN_MODULES}
 
 
 def snn_models(network, variants=None):
@@ -50,6 +55,19 @@ def snn_models(network, variants=None):
         for variant in variants or SNN[task]["variants"]
         for seed in SNN[task]["seeds"]
     ]
+
+
+def snn_tasks(tried):
+    """Constraint of a wildcard: the tasks with trials to choose from, or those without."""
+    return (
+        "|".join(t for t, of in SNN_TRIALS.items() if (len(of) > 1) == tried) or "none"
+    )
+
+
+def snn_settings(wildcards):
+    """--settings of a training."""
+    trial = SNN_TRIALS[wildcards.task][int(wildcards.get("trial", 0))]
+    return {**SNN[wildcards.task]["settings"], **trial, "seed": int(wildcards.seed)}
 
 
 def snn_module(wildcards):
@@ -89,10 +107,11 @@ SNN_RESULTS = (
 )
 
 for task in SNN_MODULES:
-    try:
-        training_settings.from_json(SNN[task]["settings"])
-    except UserError as error:
-        sys.exit(f"error: config: snn.{task}.{error}")
+    for trial in SNN_TRIALS[task]:
+        try:
+            training_settings.from_json({**SNN[task]["settings"], **trial})
+        except UserError as error:
+            sys.exit(f"error: config: snn.{task}.{error}")
 
 
 rule snn:
@@ -189,7 +208,7 @@ rule snn_train:
     benchmark:
         "results/timing/snn_train/{task}/{variant}-{seed}.tsv"
     wildcard_constraints:
-        task="|".join(SNN_MODULES),
+        task=snn_tasks(tried=False),
         variant="[a-z_]+",
         seed=r"\d+",
     priority: 50  # the longest jobs of all
@@ -199,9 +218,7 @@ rule snn_train:
     params:
         module=snn_module,
         options=snn_options,
-        settings=lambda wildcards: as_json(
-            {**SNN[wildcards.task]["settings"], "seed": int(wildcards.seed)}
-        ),
+        settings=lambda wildcards: as_json(snn_settings(wildcards)),
         stem=lambda wildcards, output: output.weights.removesuffix(".safetensors"),
         folder=lambda wildcards: f"results/snn/models/{wildcards.task}/.{wildcards.variant}-{wildcards.seed}.unfinished",
         device=config["device"],
@@ -212,6 +229,67 @@ rule snn_train:
         "OMP_NUM_THREADS=1 python -m pipeline.training.launch --processes {params.processes} pipeline.training.run"
         " --module {params.module} --inputs {input.data:q} --options {params.options:q} --settings {params.settings:q}"
         " --folder {params.folder:q} --output {params.stem:q} --device {params.device} 2>&1 | tee {log}"
+
+
+use rule snn_train as snn_trial with:
+    output:
+        weights="results/snn/models/{task}/trials/{variant}-{seed}-{trial}.safetensors",
+        log="results/snn/models/{task}/trials/{variant}-{seed}-{trial}.parquet",
+    log:
+        "logs/snn_trial/{task}/{variant}-{seed}-{trial}.log",
+    benchmark:
+        "results/timing/snn_trial/{task}/{variant}-{seed}-{trial}.tsv"
+    wildcard_constraints:
+        task=snn_tasks(tried=True),
+        variant="[a-z_]+",
+        seed=r"\d+",
+        trial=r"\d+",
+    params:
+        module=snn_module,
+        options=snn_options,
+        settings=lambda wildcards: as_json(snn_settings(wildcards)),
+        stem=lambda wildcards, output: output.weights.removesuffix(".safetensors"),
+        folder=lambda wildcards: "results/snn/models/{task}/trials/.{variant}-{seed}-{trial}.unfinished".format(
+            **wildcards
+        ),
+        device=config["device"],
+        processes=TRAINING_PROCESSES,
+    message:
+        "Train {wildcards.task}, {wildcards.variant}, seed {wildcards.seed}, trial {wildcards.trial}"
+
+
+rule snn_best_trial:
+    input:
+        code=code("pipeline.training.best_trial"),
+        trials=lambda wildcards: [
+            f"results/snn/models/{wildcards.task}/trials/{wildcards.variant}-{wildcards.seed}-{trial}.safetensors"
+            for trial in range(len(SNN_TRIALS[wildcards.task]))
+        ],
+        logs=lambda wildcards: [
+            f"results/snn/models/{wildcards.task}/trials/{wildcards.variant}-{wildcards.seed}-{trial}.parquet"
+            for trial in range(len(SNN_TRIALS[wildcards.task]))
+        ],
+    output:
+        weights="results/snn/models/{task}/{variant}-{seed}.safetensors",
+        log="results/snn/models/{task}/{variant}-{seed}.parquet",
+        trials="results/snn/models/{task}/{variant}-{seed}.trials.csv",
+    log:
+        "logs/snn_best_trial/{task}/{variant}-{seed}.log",
+    benchmark:
+        "results/timing/snn_best_trial/{task}/{variant}-{seed}.tsv"
+    wildcard_constraints:
+        task=snn_tasks(tried=True),
+        variant="[a-z_]+",
+        seed=r"\d+",
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        stem=lambda wildcards, output: output.weights.removesuffix(".safetensors"),
+    message:
+        "The best trial of {wildcards.task}, {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "python -m pipeline.training.best_trial --trials {input.trials:q} --output {params.stem:q} 2>&1 | tee {log}"
 
 
 rule spikformer_measure:
@@ -246,22 +324,26 @@ rule position_ablation:
         code=code("pipeline.snn.position_ablation"),
         tokens=expand(f"{LANGUAGE}/tokens/{{part}}", part=["train", "validation"]),
     output:
-        "results/snn/position_ablation.parquet",
+        "results/snn/position_ablation/{seed}.parquet",
     log:
-        "logs/snn/position_ablation.log",
+        "logs/snn/position_ablation/{seed}.log",
     benchmark:
-        "results/timing/snn/position_ablation.tsv"
+        "results/timing/snn/position_ablation/{seed}.tsv"
+    wildcard_constraints:
+        seed=r"\d+",
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
-        options=as_json(SNN["ablation"]),
-        folder="results/snn/.position_ablation.unfinished",
+        options=as_json(SNN["ablation"]["options"]),
+        folder="results/snn/position_ablation/.{seed}.unfinished",
+        device=config["device"],
     message:
-        "Attention with and without phases, and other positions"
+        "Attention with and without phases, and other positions, seed {wildcards.seed}"
     shell:
         "OMP_NUM_THREADS={threads} python -m pipeline.snn.position_ablation --tokens {input.tokens:q}"
-        " --options {params.options:q} --folder {params.folder} --output {output} 2>&1 | tee {log}"
+        " --options {params.options:q} --seed {wildcards.seed} --folder {params.folder} --device {params.device}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 rule popspike_measure:
@@ -348,7 +430,10 @@ rule snn_table:
 use rule snn_table as position_ablation_table with:
     input:
         code=code("pipeline.evaluation.snn_table"),
-        measurements=["results/snn/position_ablation.parquet"],
+        measurements=expand(
+            "results/snn/position_ablation/{seed}.parquet",
+            seed=SNN["ablation"]["seeds"],
+        ),
     output:
         csv="results/snn_ablation.csv",
         parquet="results/snn_ablation.parquet",

@@ -1,0 +1,85 @@
+"""Stage: of trainings of one model with different settings (trials), the one whose held-out metric is best.
+
+Takes   the .safetensors of `pipeline.training.run`, each with its .parquet beside it: the same module, options, data,
+        seed and metric in all.
+Makes   <output>.safetensors and <output>.parquet, the best trial's files as they are, and <output>.trials.csv: a row a
+        trial, with the settings that differ, its best value of the metric and the step it stood at, how many steps it
+        took, what ended it, and whether it was chosen.
+
+The earlier of equals is chosen. Held-out data choose, never test data.
+"""
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import stage, store
+from pipeline.stage import UserError
+from pipeline.training import checkpoint
+
+RESULT = ("best", "best_step", "steps", "ended_by", "seconds")
+SAME = ("module", "options", "data")
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the settings that are not the same in all trials."""
+    return [name for name in settings[0] if any(one.get(name) != settings[0][name] for one in settings)]
+
+
+def best(facts: Sequence[Mapping[str, Any]]) -> int:
+    """The trial that is best by its metric, of facts as `pipeline.training.run` writes them into the header.
+
+    Raises UserError where there is no metric, and where trials differ in what they are compared by.
+    """
+    for name in SAME:
+        if any(one.get(name) != facts[0].get(name) for one in facts):
+            raise UserError(f"trials of different {name}: {facts[0].get(name)} and another")
+    settings = [one["settings"] for one in facts]
+    for name in ("metric", "larger_is_better", "seed"):
+        if name in differing(settings):
+            raise UserError(f"trials of different {name}: {', '.join(str(one[name]) for one in settings)}")
+    if settings[0]["metric"] is None:
+        raise UserError("trials without a metric: settings.metric names the one that chooses")
+    sign = -1 if settings[0]["larger_is_better"] else 1
+    return min(range(len(facts)), key=lambda trial: sign * facts[trial]["result"]["best"])
+
+
+def table(facts: Sequence[Mapping[str, Any]], chosen: int) -> str:
+    """CSV text, a row a trial."""
+    names = differing([one["settings"] for one in facts])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", *names, "metric", *RESULT, "chosen"])
+    for trial, one in enumerate(facts):
+        of_trial = [json.dumps(one["settings"][name]) for name in names]
+        found = [one["result"][name] for name in RESULT]
+        writer.writerow([trial, *of_trial, one["settings"]["metric"], *found, int(trial == chosen)])
+    return text.getvalue()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--trials", type=Path, nargs="+", required=True, help=".safetensors of pipeline.training.run")
+    parser.add_argument("--output", type=Path, required=True, help="without suffix")
+    arguments = parser.parse_args(argv)
+    facts = [checkpoint.read(path).facts for path in arguments.trials]
+    for path, one in zip(arguments.trials, facts, strict=True):
+        if missing := [name for name in ("settings", "result") if name not in one]:
+            raise UserError(f"{path}: not a finished training (no {missing[0]})")
+    chosen = best(facts)
+    for suffix in (".safetensors", ".parquet"):
+        source = arguments.trials[chosen].with_suffix(suffix)
+        with store.atomic_file(arguments.output.with_name(arguments.output.name + suffix)) as temporary:
+            shutil.copyfile(source, temporary)
+    with store.atomic_file(arguments.output.with_name(f"{arguments.output.name}.trials.csv")) as temporary:
+        temporary.write_text(table(facts, chosen))
+    stage.log.info("trial %d of %d is best: %s", chosen, len(facts), facts[chosen]["result"]["best"])
+
+
+if __name__ == "__main__":
+    sys.exit(stage.run(main))
