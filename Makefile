@@ -11,7 +11,10 @@
 #                   is laid over config/matryoshka.yaml
 # make spikes       spike codes at more sizes beside other programs' encoders, in runs/spikes; `make spike-peers` first
 # make snn-base     the spiking and the dense language model at size base, in runs/snn_base (about an hour)
-# make snn-ablation attention with and without phases and other positions, five seeds: results/snn_ablation.csv
+# make snn-popspike PopSpike, its controls and baselines over five seeds, in runs/snn_popspike_1 (T = 1 step a word, size
+#                   small); TIMESTEPS=4 and MODEL=base give others, in folders of their own (hours; a GPU helps)
+# make snn-sentences  Spikformer as a sentence encoder, and its vectors by the codecs of the table, in runs/snn_sentences
+# make snn-ablation attention with and without phases and other positions, five seeds: results/snn_ablation.csv, a figure
 # make performance  ours against other programs: results/performance.csv
 # make spike-peers  install Norse and Nengo too, whose encoders pipeline/spikes/spike_peers.py runs
 # make constraints  pin the newest versions again in envs/
@@ -19,12 +22,16 @@
 
 PYTHON ?= python3
 FAISS ?= cpu
+TIMESTEPS ?= 1
+MODEL ?= small
 VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores all
+SNN_OPTIONS = {options: {model: $(MODEL), timesteps: $(TIMESTEPS)}}
+SNN_POPSPIKE = runs/snn_popspike_$(TIMESTEPS)$(if $(filter-out small,$(MODEL)),_$(MODEL))
 
-.PHONY: all test slow check report peers ablation matryoshka spikes snn-base snn-ablation performance spike-peers \
-	constraints clean
+.PHONY: all test slow check report peers ablation matryoshka spikes snn-base snn-popspike snn-sentences snn-ablation \
+	performance spike-peers constraints clean
 .DELETE_ON_ERROR:
 
 all: $(VENV)/installed
@@ -62,8 +69,19 @@ spikes: $(VENV)/installed
 snn-base: $(VENV)/installed
 	$(SNAKEMAKE) results/snn.csv snn --configfile config/snn_base.yaml --directory runs/snn_base
 
+snn-popspike: $(VENV)/installed
+	mkdir -p $(SNN_POPSPIKE)
+	echo 'snn: {next_word: $(SNN_OPTIONS), store_recall: $(SNN_OPTIONS)}' > $(SNN_POPSPIKE)/options.yaml
+	$(SNAKEMAKE) results/snn.csv snn --configfile config/snn_popspike.yaml $(SNN_POPSPIKE)/options.yaml $(OVER) \
+		--directory $(SNN_POPSPIKE)
+
+snn-sentences: $(VENV)/installed
+	$(SNAKEMAKE) results/snn.csv --configfile config/snn_sentences.yaml --directory runs/snn_sentences
+	$(SNAKEMAKE) results/benchmarks.csv --configfile config/snn_sentences.yaml config/sentence_vectors.yaml \
+		--directory runs/snn_sentences
+
 snn-ablation: $(VENV)/installed
-	$(SNAKEMAKE) results/snn_ablation.csv
+	$(SNAKEMAKE) results/snn_ablation.csv results/figures/snn_ablation.png
 
 performance: $(VENV)/installed
 	$(SNAKEMAKE) results/performance.csv

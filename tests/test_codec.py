@@ -45,7 +45,7 @@ CODECS = [  # those of sentence-transformers are saved in their own test: import
     *(("transport", f"transport_{kind}") for kind in ("bf16", "float32")),
     *(("carried", f"carried_{inner}") for inner in ("16:binary:sign", "5:scalar:int5", "2:faiss_peers:faiss:ITQ6,LSH")),
     ("spike_codes", "phase_3"),
-    *(("spikingjam", f"spikingjam_{name}") for name in ("exact_4x4_4", "8_0.5")),
+    *(("spikingjam", f"spikingjam_{name}") for name in ("exact_4x4_4", "8_0.5", "3x4_1")),
     *(("lossless", "lossless"), ("zstd_peers", "zstd"), ("zstd_peers", "zstd_shuffled")),
     *(("binary", name) for name in ("sign", "sign_centered")),
     *(("faiss_peers", f"faiss:{name}") for name in ("SQ8", "RaBitQ2", "EDEN2", "PCA6,SQ4", "ITQ6,LSH", "PQ4x4np")),

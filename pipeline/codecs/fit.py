@@ -55,12 +55,15 @@ def fitting(
         if options is not None:
             raise UserError(f"--options: {codecs.dotted(module)} takes none")
         return lambda name, seed: fit_one(module, name, seed, table, unit)
-    fitted: dict[int, dict[str, Codec]] = {}
+    fitted: dict[int, Mapping[str, Codec | NotApplicableError]] = {}
 
     def fit(name: str, seed: int) -> Codec:
         if seed not in fitted:
             fitted[seed] = together(names, seed, unit[split(len(unit), seed).fit], options or {})
-        return fitted[seed][name]
+        found = fitted[seed][name]
+        if isinstance(found, NotApplicableError):  # of this one alone
+            raise found
+        return found
 
     return fit
 

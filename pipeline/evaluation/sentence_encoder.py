@@ -2,22 +2,30 @@
 
 Takes   the folder of pipeline/snn/sentences.py, and networks of pipeline/snn/sentence_encoder.py.
 Makes   a Parquet file of rows of `snn/measurements`: network spikformer, task `sentence_retrieval`, metric
-        `knn10_overlap` on the test sentences, each a query against all others; queries and base are both encoded.
+        `knn10_overlap` on the test sentences, each a query against all others; --vectors, an embedding table: the first
+        spiking network's vectors of all sentences, each under its text.
 
-Searches: `decoded`, cosine of read-out vectors; `counts`, cosine of the code less its mean over training sentences;
-`hamming`, bits, 1 where a value of the code a token is above its median over training sentences. `ridge` predicts the
-vector from token counts (its strength by generalised cross-validation); its code is its vector. Costs are a sentence's.
+Queries and base are both encoded. Searches, what codecs learn being learnt of training sentences:
+
+    decoded      cosine of y, float32
+    counts       cosine of the counts less their mean, 4 bits each: c beyond 7 is cut to 7. What is no whole number is
+                 rounded first, in units of half its standard deviation
+    hamming      a bit a value of the code: is it above its median?
+    <codec>      cosine of what a codec of `CODECS` decodes of y: spike codes, and sign bits
+
+The networks stand beside `ridge`, from the same vectors of tokens (`sentence_encoder.begin`), and `tokens`, the
+weighted mean of these by itself; the code of both is y. Costs are a sentence's.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from pipeline import exhaustive, stage, store
+from pipeline import codec, exhaustive, stage, store
 from pipeline.codec import Array
 from pipeline.codecs import ridge
 from pipeline.evaluation import retrieval
@@ -26,99 +34,181 @@ from pipeline.stage import UserError
 from pipeline.training import checkpoint
 
 COSTED = 64  # sentences whose operations are counted
+FIT = 5000  # training sentences that codes are fitted on
+CODECS = {
+    "phase_4": "spike_codes",
+    "minimum_weight_8_16": "spike_codes",
+    "temporal_sigma_delta_7": "spike_codes",
+    "sign_centered": "binary",
+}
+MODULE = "pipeline.snn.sentence_encoder"
+LARGEST = 7  # spikes that 4 bits hold, of either sign
 
 
-def overlap(search: Any, queries: Array, true: Array) -> float:
+class Sentences(NamedTuple):
+    """Rows as `sentence_encoder.read` has them and unit vectors of the sentence model, of training and test."""
+
+    train: Array
+    aim: Array
+    test: Array
+    teacher: Array
+    tokens: Array  # the model's vectors of the tokens
+
+
+def read(folder: Path) -> Sentences:
+    """Raises UserError, naming the file, for what `pipeline.snn.sentences` did not make."""
+    parts = [sentence_encoder.read(folder / f"{part}.parquet") for part in ("train", "test")]
+    return Sentences(*parts[0], *parts[1], sentence_encoder.read_tokens(folder / "tokens.parquet"))
+
+
+def near(search: Any, queries: Array, true: Array) -> float:
     found = retrieval.neighbours(search, queries, np.arange(len(queries)))
     return float(retrieval.overlaps(found, true).mean())
-
-
-def recalls(y: Array, code: Array, fitted: Array, true: Array) -> dict[str, float]:
-    """By search, for vectors y [n, d] and codes a token [n, k]; `fitted` [m, k] are codes of training sentences."""
-    vectors, centred = store.unit_rows(y), store.unit_rows(code - fitted.mean(0))
-    bits = np.packbits(code > np.median(fitted, axis=0), axis=1)
-    return {
-        "decoded": overlap(exhaustive.inner_product(vectors), vectors, true),
-        "counts": overlap(exhaustive.inner_product(centred), centred, true),
-        "hamming": overlap(exhaustive.hamming(bits), bits, true),
-    }
-
-
-@torch.no_grad()
-def encoded(model: sentence_encoder.Encoder, rows: Array) -> tuple[Array, Array]:
-    """Vectors [n, d] and codes a token [n, k]."""
-    made = [sentence_encoder.encoded(model, part) for part in torch.from_numpy(rows).split(64)]
-    code, y = (torch.cat(one).numpy() for one in zip(*made, strict=True))
-    return y, code / rows[:, -1:].astype(np.float32)
-
-
-def bags(rows: Array, vocabulary: int) -> Array:
-    """Counts of each token, and 1, over the square root of their number: float32 [n, vocabulary + 1]."""
-    found = np.zeros((len(rows), vocabulary + 1), np.float32)
-    for number, row in enumerate(rows):
-        np.add.at(found[number], row[: row[-1]], row[-1] ** -0.5)
-    found[:, -1] = 1
-    return found
-
-
-def measured(sentences: Path, models: Sequence[Path]) -> list[dict[str, Any]]:
-    """Raises UserError, naming the file, for what is no network of this module, or of another architecture."""
-    vocabulary, found = sentence_encoder.vocabulary_size(sentences / "train.parquet"), []
-    size = "small"
-    for path in models:
-        saved = checkpoint.read(path)
-        if saved.facts.get("module") != "pipeline.snn.sentence_encoder":
-            raise UserError(f"{path}: a network of {saved.facts.get('module')}, not of pipeline.snn.sentence_encoder")
-        options, weights = saved.facts["options"], saved.part("model")
-        _, teacher = sentence_encoder.read(sentences / "test.parquet", 1 << 12)
-        model, how = sentence_encoder.build(vocabulary, teacher.shape[1], options)
-        if {k: x.shape for k, x in model.state_dict().items()} != {k: x.shape for k, x in weights.items()}:
-            raise UserError(f"{path}: of another architecture than its options and {sentences} say")
-        model.load_state_dict(weights)
-        model.eval()
-        train, _ = sentence_encoder.read(sentences / "train.parquet", how.context)
-        test, _ = sentence_encoder.read(sentences / "test.parquet", how.context)
-        steps, size = how.timesteps if model.spiking else None, how.model
-        with torch.no_grad(), operations.counted(model) as layers:
-            for row in torch.from_numpy(test[:COSTED]):  # one by one: nothing is computed behind a sentence's end
-                sentence_encoder.encoded(model, row[None])
-        keys = {
-            "network": "spikformer",
-            "variant": options.get("variant", "spiking"),
-            "seed": saved.facts["settings"]["seed"],
-        }
-        columns = energy.costs(layers, min(COSTED, len(test)), steps)
-        columns |= {"parameters": operations.parameters(model), "train_seconds": saved.facts["result"]["seconds"]}
-        found += energy.rows(layers, min(COSTED, len(test)), steps, **keys, size=f"sentence_{size}")
-        values = recalls(*encoded(model, test), encoded(model, train)[1], truth(teacher))
-        found += [_row(search, value, **keys, size=size, **columns) for search, value in values.items()]
-    train, aim = sentence_encoder.read(sentences / "train.parquet", 1 << 12)
-    test, teacher = sentence_encoder.read(sentences / "test.parquet", 1 << 12)
-    map_to_vectors = ridge.solve(bags(train, vocabulary), aim)
-    y, fitted = ((bags(rows, vocabulary) @ map_to_vectors).astype(np.float32) for rows in (test, train))
-    values = recalls(y, y, fitted, truth(teacher))
-    keys = {"network": "spikformer", "variant": "ridge", "seed": -1, "size": size, "parameters": map_to_vectors.size}
-    return found + [_row(search, values[search], **keys) for search in ("decoded", "hamming")]
 
 
 def truth(teacher: Array) -> Array:
     return retrieval.neighbours(exhaustive.inner_product(teacher), teacher, np.arange(len(teacher)))
 
 
-def _row(search: str, value: float, **columns: Any) -> dict[str, Any]:
-    return {**columns, "task": "sentence_retrieval", "metric": "knn10_overlap", "search": search, "value": value}
+def whole(code: Array, fitted: Array) -> Array:
+    """Counts that 4 bits hold: of whole numbers themselves, of others in units of half their spread."""
+    unit = 1.0 if (fitted == np.round(fitted)).all() else fitted.std() / 2
+    return np.clip(np.round(code / unit), -LARGEST, LARGEST).astype(np.float32)
+
+
+class Found(NamedTuple):
+    search: str
+    overlap: float
+    bytes_per_vector: float
+    spikes_per_value: float | None = None
+
+
+def searches(y: Array, code: Array, fit: Array, fit_code: Array, true: Array) -> Iterator[Found]:
+    """Of test vectors y [n, d] and codes [n, k]; `fit` and `fit_code`, those of training sentences."""
+    unit, dims, size = store.unit_rows(y), y.shape[1], code.shape[1]
+    yield Found("decoded", near(exhaustive.inner_product(unit), unit, true), 4.0 * dims)
+    counts = whole(code, fit_code)
+    centred = store.unit_rows(counts - whole(fit_code, fit_code).mean(0))
+    yield Found(
+        "counts", near(exhaustive.inner_product(centred), centred, true), size / 2, float(np.abs(counts).mean())
+    )
+    bits = np.packbits(code > np.median(fit_code, axis=0), axis=1)
+    yield Found("hamming", near(exhaustive.hamming(bits), bits, true), float(bits.shape[1]))
+    for name, module in CODECS.items():
+        one = codec.build(module, name, 0).fit(store.unit_rows(fit))
+        codes = one.encode(unit)
+        decoded = store.unit_rows(one.decode(codes))
+        fired = one.spike_train(codes).spikes_per_value(dims) if isinstance(one, codec.Spiking) else None
+        yield Found(name, near(exhaustive.inner_product(decoded), decoded, true), codes.nbytes / len(codes), fired)
+
+
+@torch.no_grad()
+def encoded(model: sentence_encoder.Encoder, rows: Array) -> tuple[Array, Array]:
+    """Vectors [n, d] and codes [n, k]."""
+    made = [sentence_encoder.encoded(model, part) for part in torch.from_numpy(rows).split(64)]
+    code, y = (torch.cat(one).numpy() for one in zip(*made, strict=True))
+    return y, code
+
+
+@torch.no_grad()
+def costs(model: sentence_encoder.Encoder, rows: Array) -> operations.Layers:
+    """The operations of sentences, one by one: nothing is computed behind a sentence's end.
+
+    The code's neurons are layer `counted`: each token's look-up adds a current to each, and they fire as
+    `sentence_encoder.fired` has it."""
+    counted = operations.Layer()
+    with operations.counted(model) as layers:
+        for row in torch.from_numpy(rows):
+            tokens, length = row[None, : row[-1]].long(), row[-1:].long()
+            currents = model.currents(tokens, length)[0] / model.threshold
+            model.read(currents.sum(0).round() if model.spiking else currents.sum(0))
+            counted.accumulates += currents.numel()
+            if model.spiking:
+                spikes = sentence_encoder.fired(currents.double().numpy(), model.timesteps)
+                counted.updates += spikes.size
+                counted.spikes += float(np.abs(spikes).sum())
+    counted.weights = len(model.vectors) * model.code.out_features
+    counted.state = model.code.out_features
+    del layers["current"]  # each token's current is computed once for all sentences, and looked up
+    return layers | {"counted": counted}
+
+
+def measured(sentences: Path, models: Sequence[Path], vectors: Path | None = None) -> list[dict[str, Any]]:
+    """Raises UserError, naming the file, for what is no network of this module, or of another architecture."""
+    given, found, size = read(sentences), [], "small"
+    true = truth(given.teacher)
+    for path in models:
+        saved = checkpoint.read(path)
+        if saved.facts.get("module") != MODULE:
+            raise UserError(f"{path}: a network of {saved.facts.get('module')}, not of {MODULE}")
+        options, weights = saved.facts["options"], saved.part("model")
+        model, how = sentence_encoder.build(len(given.tokens), given.teacher.shape[1], options)
+        if {k: x.shape for k, x in model.state_dict().items()} != {k: x.shape for k, x in weights.items()}:
+            raise UserError(f"{path}: of another architecture than its options and {sentences} say")
+        model.load_state_dict(weights)
+        model.eval()
+        steps, size = how.timesteps if model.spiking else None, how.model
+        keys = {"network": "spikformer", "variant": options.get("variant", "spiking")}
+        keys |= {"seed": saved.facts["settings"]["seed"]}
+        layers, count = costs(model, given.test[:COSTED]), min(COSTED, len(given.test))
+        columns = energy.costs(layers, count, steps)
+        columns |= {"parameters": operations.parameters(model), "train_seconds": saved.facts["result"]["seconds"]}
+        found += energy.rows(layers, count, steps, **keys, size=f"sentence_{size}")
+        made = (*encoded(model, given.test), *encoded(model, given.train[:FIT]))
+        found += rows(searches(*made, true), size=size, **keys, **columns)
+        if vectors is not None and model.spiking:
+            write_vectors(vectors, sentences, model, how.context)
+            vectors = None
+    if vectors is not None:
+        raise UserError(f"--vectors: none of {', '.join(map(str, models))} is a spiking network")
+    inputs = sentence_encoder.weights(given.train, len(given.tokens))[:, None] * store.unit_rows(given.tokens)
+    means = [sentence_encoder.summed(inputs, one) / one[:, -1:] ** 0.5 for one in (given.test, given.train)]
+    linear = ridge.solve(means[1], given.aim)
+    for variant, turn in (("ridge", linear), ("tokens", np.eye(len(linear)))):
+        y, fit = ((one @ turn).astype(np.float32) for one in (means[0], means[1][:FIT]))
+        learned = {"parameters": turn.size if variant == "ridge" else 0}
+        found += rows(
+            searches(y, y, fit, fit, true), network="spikformer", variant=variant, seed=-1, size=size, **learned
+        )
+    return found
+
+
+def rows(found: Iterator[Found], **columns: Any) -> list[dict[str, Any]]:
+    """Rows of results/snn.csv; `columns`: the keys, and what the network costs."""
+    columns |= {"task": "sentence_retrieval", "metric": "knn10_overlap"}
+    return [
+        {
+            **columns,
+            "search": one.search,
+            "value": one.overlap,
+            "bytes_per_vector": one.bytes_per_vector,
+            "spikes_per_value": one.spikes_per_value,
+        }
+        for one in found
+    ]
+
+
+def write_vectors(target: Path, sentences: Path, model: sentence_encoder.Encoder, context: int) -> None:
+    """An embedding table: y of the sentences of all parts, test first."""
+    paths = [sentences / f"{part}.parquet" for part in ("test", "validation", "train")]
+    texts = [text for path in paths for text in store.read_parquet(path, ["text"])["text"].to_pylist()]
+    y = np.concatenate([encoded(model, sentence_encoder.read(path, context)[0])[0] for path in paths])
+    facts = {"source": MODULE, "normalisation": "none: raw values of the network"}
+    store.write_embedding(target, store.EmbeddingTable(texts, y, facts))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(__doc__)
     parser.add_argument("--sentences", type=Path, required=True, help="folder that pipeline.snn.sentences made")
     parser.add_argument("--models", type=Path, nargs="+", required=True, help="trained encoders")
+    parser.add_argument("--vectors", type=Path, help="embedding table to make")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to make")
     given = parser.parse_args(argv)
-    found = measured(given.sentences, given.models)
+    found = measured(given.sentences, given.models, given.vectors)
     for row in found:
-        if row["task"] == "sentence_retrieval":
-            stage.log.info("%s %s: %.3f", row["variant"], row["search"], row["value"])
+        if row["metric"] == "knn10_overlap":
+            said = (row[name] for name in ("variant", "seed", "search", "value", "bytes_per_vector"))
+            stage.log.info("%s, seed %d, %s: %.3f at %.0f bytes", *said)
     store.write_parquet(given.output, measurements.table(found))
 
 

@@ -5,10 +5,14 @@
         --queries 500 --output results/snn/spikingjam/minilm.parquet
 
 Makes a Parquet file of the schema of `snn/measurements.py`; task is the table's name, size the representation's.
-Variants: `exact` and `spiking` are taken from the metrics file. Controls, on the same test rows: `untrained`
-(principal axes, no attention: what learning adds), `without_attention` (the trained axes) and `dense` (the same encoder
-and decoder without spikes, its code d float32 values: what spikes cost; as nothing is left out, it loses but rounding).
-It is here, not in `snn`, since it measures as the table does.
+Variants: `exact`, `spiking` (one neuron a value) and `population` are taken from the metrics file. Controls, on the
+same test rows: of the first `spiking` one, `untrained` (principal axes, no attention: what learning adds),
+`without_attention` (the trained axes) and `dense` (the same encoder and decoder without spikes, its code d float32
+values: what spikes cost; as nothing is left out, it loses but rounding); of each population `population_untrained` (as
+many neurons, phases and spikes, and nothing learned).
+
+Task `energy_<table>`: the metrics of `snn/energy.py`, and crossovers with the dense network of equal size (variant
+`dense`), counted on the spikes of `COUNTED` test rows.
 """
 
 import sys
@@ -26,59 +30,101 @@ from pipeline.codec import Array
 from pipeline.evaluation import fidelity, retrieval
 from pipeline.evaluation.measure import Truth, find_truth
 from pipeline.manifest import read_manifest
-from pipeline.snn import measurements, spikingjam
+from pipeline.snn import energy, measurements, spikingjam, spikingjam_operations
+from pipeline.snn.spikingjam import Exact, Learned
+from pipeline.snn.spikingjam_operations import Network
+from pipeline.snn.spikingjam_population import Population
+from pipeline.spikes.train import SpikeTrain
 from pipeline.split import check_seeds
 from pipeline.stage import UserError
 from pipeline.store import array_digest, read_embedding, read_parquet, unit_rows, write_parquet
 
+COUNTED = 500  # test rows whose spikes are counted, at most, for energy
+VARIANTS: dict[type, str] = {Exact: "exact", Learned: "spiking", Population: "population"}
 METRICS = ("exact_codes", "knn10_overlap", "knn10_overlap_unseen", "relative_mse")
 
 
 def quality(unit: Array, decoded: Array, truth: Truth) -> dict[str, float]:
     """Relative squared error and recall of decoded rows [n, d], as `measure` has them."""
+    queries = unit[truth.query_rows]
+    found = retrieval.neighbours(exhaustive.inner_product(unit_rows(decoded)), queries, truth.query_rows)
+    recall = float(retrieval.overlaps(found, truth.near_all).mean())
+    return {"knn10_overlap": recall} | unseen_quality(unit, decoded[truth.split.test], truth)
+
+
+def unseen_quality(unit: Array, decoded: Array, truth: Truth) -> dict[str, float]:
+    """The same of decoded test rows [t, d] alone."""
     test, queries = truth.split.test, unit[truth.query_rows]
     mu = unit[truth.split.fit].mean(axis=0, dtype=np.float64)
-    error, spread = fidelity.squared_errors(unit[test], decoded[test], mu)
-    base = unit_rows(decoded)
-    found = retrieval.neighbours(exhaustive.inner_product(base), queries, truth.query_rows)
-    unseen = retrieval.neighbours(exhaustive.inner_product(base[test]), queries, truth.queries)
+    error, spread = fidelity.squared_errors(unit[test], decoded, mu)
+    found = retrieval.neighbours(exhaustive.inner_product(unit_rows(decoded)), queries, truth.queries)
     return {
-        "knn10_overlap": float(retrieval.overlaps(found, truth.near_all).mean()),
-        "knn10_overlap_unseen": float(retrieval.overlaps(unseen, truth.near_unseen).mean()),
+        "knn10_overlap_unseen": float(retrieval.overlaps(found, truth.near_unseen).mean()),
         "relative_mse": float(error.sum() / spread.sum()),
     }
 
 
-def costs(codec: spikingjam.Exact | spikingjam.Learned, dims: int, spikes: float | None) -> dict[str, float]:
-    """Columns of a network of `dims` values; `spikes` a value, None for the dense one.
-
-    Operations a vector: a learned code's drive and reading are dense, d^2 multiply-adds each, and its spikes are added
-    once each; of the exact code each spike is one addition.
-    """
-    parameters = sum(array.size for array in codec.shared.values())
-    learned = isinstance(codec, spikingjam.Learned)
-    dense = 2.0 * dims * dims if learned else 0.0
-    if spikes is None:
-        return {"parameters": dims * dims + dims, "synaptic_operations": dense}
-    found = {"parameters": parameters, "timesteps": codec.timesteps, "spikes_per_value": spikes}
-    found["spike_rate"] = spikes * dims / (codec.neurons * codec.timesteps)
-    found["synaptic_operations"] = dense + spikes * dims
-    return found
-
-
-def controls(
-    codec: spikingjam.Learned, unit: Array, truth: Truth
-) -> Iterator[tuple[str, dict[str, float], float | None]]:
-    """(variant, quality, spikes a value) of the controls of one learned codec."""
-    axes = spikingjam.rotation(unit[truth.split.fit], codec.steps, codec.seed, codec.name, training_steps=0)
-    plain = replace(codec, shared={}).calibrate(unit[truth.split.fit], axes)
-    for variant, one in (("untrained", plain), ("without_attention", replace(codec, shared=dict(codec.shared)))):
-        one.shared["decoder_attention"] = np.zeros_like(one.shared["decoder_attention"])
-        codes = one.encode(unit)
-        spikes = one.spike_train(codes.take(truth.split.test)).spikes_per_value(unit.shape[1])
-        yield variant, quality(unit, one.decode(codes), truth), spikes
+def controls(codec: Learned, unit: Array, truth: Truth) -> Iterator[tuple[str, dict[str, float], Learned | None]]:
+    """(variant, quality, codec) of the controls of one learned codec."""
+    fit = unit[truth.split.fit]
+    axes = spikingjam.rotation(fit, codec.steps, codec.seed, codec.name, training_steps=0)
+    plain = replace(codec, shared={}).calibrate(fit, axes, attends=False)
+    reached = quality(unit, plain.decode(plain.encode(unit)), truth)
+    yield "untrained", reached, plain
     mean, turn = codec.shared["mean"], codec.shared["rotation"]
+    if not np.array_equal(turn, plain.shared["rotation"]):  # otherwise it is the same codec
+        plain = replace(codec, shared=dict(codec.shared))
+        plain.shared["decoder_attention"] = np.zeros_like(codec.shared["decoder_attention"])
+        reached = quality(unit, plain.decode(plain.encode(unit)), truth)
+    yield "without_attention", reached, plain
     yield "dense", quality(unit, (unit - mean) @ turn @ turn.T + mean, truth), None
+
+
+def unlearned(codec: Population, unit: Array, truth: Truth) -> tuple[str, dict[str, float], Population]:
+    """The control of a population, on test rows alone."""
+    fit = unit[truth.split.fit]
+    plain = replace(codec, shared={}).calibrate(fit, codec.shared["rotation"], learns=False)
+    decoded = plain.decode(plain.encode(unit[truth.split.test]))
+    return "population_untrained", unseen_quality(unit, decoded, truth), plain
+
+
+def energies(codec: Network, train: SpikeTrain, dims: int, key: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the task `energy_<table>` of spikes of test rows, and of the dense network of equal size."""
+    variant, task = VARIANTS[type(codec)], f"energy_{key['task']}"
+    silent = SpikeTrain(np.zeros_like(train.packed), train.neurons)
+    idle, measured = (
+        energy.rows(
+            spikingjam_operations.spiking(codec, one, dims), len(train), train.timesteps, **key | {"variant": variant}
+        )
+        for one in (silent, train)
+    )
+    without = {f"idle_{row['metric']}": row["value"] for row in idle}
+    found = [{**row, "value": without.get(row["metric"], row["value"])} for row in measured]
+    if not isinstance(codec, Exact):
+        dense = spikingjam_operations.dense(codec, len(train), dims)
+        other = energy.rows(dense, len(train), None, **key | {"variant": "dense"})
+        spiking = {row["metric"]: row["value"] for row in found}
+        for row in other:
+            if (least := spiking.get(f"idle_{row['metric']}")) is None:
+                continue
+            rate = energy.crossover(spiking[row["metric"]], least, found[0]["spike_rate"], row["value"])
+            if rate is not None:
+                found.append({**found[0], "metric": f"crossover_{row['metric']}", "value": rate})
+        found += other
+    return [{**row, "task": task} for row in found]
+
+
+def columns(codec: Network | None, of: Network, unit: Array, test: Array) -> dict[str, float | None]:
+    """Columns measurements.COSTS of a network, on some test rows; None: the dense one of codec `of`."""
+    dims = unit.shape[1]
+    if codec is None:
+        assert not isinstance(of, Exact)
+        found = energy.costs(spikingjam_operations.dense(of, len(test), dims), len(test), None)
+        return found | {"parameters": dims * dims + dims}
+    train = codec.spike_train(codec.encode(unit[test]))
+    found = energy.costs(spikingjam_operations.spiking(codec, train, dims), len(test), codec.timesteps)
+    parameters = sum(array.size for array in codec.shared.values())
+    return found | {"parameters": parameters, "spikes_per_value": train.spikes_per_value(dims)}
 
 
 def rows(
@@ -99,21 +145,25 @@ def rows(
             truth, controlled = find_truth(unit, seed, queries), False
             for name in manifest.files:
                 codec = manifest.codec(name, seed, digest)
-                assert isinstance(codec, spikingjam.Exact | spikingjam.Learned)
+                assert isinstance(codec, Exact | Learned | Population)
                 if (spikes := known.get((name, seed, "spikes_per_value"))) is None:
                     raise UserError(f"{name}, seed {seed}: codecs that the metrics file did not measure")
-                learned = isinstance(codec, spikingjam.Learned)
                 reached = {one: known[name, seed, one] for one in METRICS if (name, seed, one) in known}
-                measured: list[tuple[str, dict[str, float], float | None]] = [
-                    ("spiking" if learned else "exact", reached, spikes)
-                ]
-                if isinstance(codec, spikingjam.Learned) and not controlled:  # of one budget, the first: they cost time
+                measured: list[tuple[str, dict[str, float], Network | None]] = [(VARIANTS[type(codec)], reached, codec)]
+                if isinstance(codec, Learned) and not controlled:  # of one budget, the first: they cost time
                     measured += controls(codec, unit, truth)
                     controlled = True
-                for variant, values, rate in measured:
-                    key: dict[str, Any] = {"network": "spikingjam", "variant": variant, "size": name, "task": table}
-                    key |= {"search": "decoded", "seed": seed, **costs(codec, unit.shape[1], rate)}
-                    found += [{**key, "metric": metric, "value": value} for metric, value in values.items()]
+                elif isinstance(codec, Population):
+                    measured.append(unlearned(codec, unit, truth))
+                key: dict[str, Any] = {"network": "spikingjam", "size": name, "task": table, "seed": seed}
+                few = truth.split.test[:COUNTED]
+                for variant, values, one in measured:
+                    cost = columns(one, codec, unit, few)
+                    if one is codec:
+                        cost["spikes_per_value"] = spikes
+                    own = {**key, "variant": variant, "search": "decoded", **cost}
+                    found += [{**own, "metric": metric, "value": value} for metric, value in values.items()]
+                found += energies(codec, codec.spike_train(codec.encode(unit[few])), unit.shape[1], key)
     return found
 
 

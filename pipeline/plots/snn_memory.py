@@ -2,7 +2,8 @@
 
     python -m pipeline.plots.snn_memory --measurements results/snn.parquet --output results/figures/snn_memory
 
-Dots are seeds, lines their means. Makes a PNG and an SVG.
+Dots are seeds, lines their means; what lies beyond the most distractors that networks were trained with is shaded.
+Makes a PNG and an SVG.
 """
 
 import sys
@@ -19,9 +20,9 @@ TITLE = "Store-recall of one of 64 words"
 PREFIX = "store_recall_"
 CHANCE = 1 / 64
 LOOKS = {
-    "spiking": ("spiking, working memory", style.BLUE),
-    "without_memory": ("spiking, without it", style.VERMILION),
-    "dense": ("dense", style.BLACK),
+    "spiking": ("spiking, working memory", style.BLUE, "-"),
+    "without_memory": ("spiking, without it", style.VERMILION, "-"),
+    "dense": ("dense", style.BLACK, ":"),  # it lies on the first
 }
 
 Curves = Mapping[str, Mapping[int, list[float]]]
@@ -37,18 +38,28 @@ def curves(rows: Iterable[Row]) -> dict[str, dict[int, list[float]]]:
     return found
 
 
-def snn_memory(found: Curves) -> Figure:
+def longest_trained(rows: Iterable[Row]) -> float | None:
+    """The most distractors that networks were trained with: the least of all, if they differ."""
+    return min((row["value"] for row in rows if row["metric"] == "longest_trained"), default=None)
+
+
+def snn_memory(found: Curves, longest: float | None = None) -> Figure:
     with style.paper():
         if not found:
             return style.empty_figure(TITLE)
         figure = style.sheet(TITLE, 5.5, 3.6)
         axes = figure.subplots()
         for variant, by in found.items():
-            name, colour = LOOKS.get(variant, (variant, style.GREY))
+            name, colour, line = LOOKS.get(variant, (variant, style.GREY, "-"))
             at = sorted(by)
-            axes.plot(at, [mean(by[one]) for one in at], color=colour, label=name)
+            axes.plot(at, [mean(by[one]) for one in at], color=colour, linestyle=line, label=name)
             axes.plot([one for one in at for _ in by[one]], [v for one in at for v in by[one]], "o", ms=3, color=colour)
-        axes.axhline(CHANCE, color=style.GREY, linestyle=":", label="chance")
+        axes.axhline(CHANCE, color=style.GREY, linestyle="--", label="chance")
+        beyond = [one for by in found.values() for one in by if longest is not None and one > longest]
+        if longest is not None and beyond:
+            # Halfway between the last that was trained and the first that was not, on the logarithmic axis.
+            axes.axvspan((longest * min(beyond)) ** 0.5, 2 * max(beyond), color=style.GREY, alpha=0.2, lw=0)
+            axes.plot([], [], color=style.GREY, alpha=0.4, lw=6, label=f"beyond training (to {longest:.0f})")
         axes.set(xlabel="distractors", ylabel="recalled", ylim=(-0.02, 1.02))
         axes.set_xscale("symlog", base=2, linthresh=1)
         ticks = sorted({one for by in found.values() for one in by})
@@ -64,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--measurements", type=Path, required=True, help="results/snn.parquet")
     parser.add_argument("--output", type=Path, required=True, help="figure to make, without suffix")
     arguments = parser.parse_args(argv)
-    for path in style.write(snn_memory(curves(read(arguments.measurements))), arguments.output):
+    rows = list(read(arguments.measurements))
+    for path in style.write(snn_memory(curves(rows), longest_trained(rows)), arguments.output):
         stage.log.info("wrote %s", path)
 
 

@@ -8,7 +8,7 @@ from pipeline.stage import UserError
 from pipeline.store import read_parquet
 
 Row = Mapping[str, Any]
-NEEDED = ("network", "variant", "size", "task", "metric", "search", "seed", "value", "spike_rate")
+NEEDED = ("network", "variant", "size", "task", "metric", "search", "seed", "value", "spike_rate", "spikes_per_value")
 
 
 def read(path: Path) -> list[Row]:

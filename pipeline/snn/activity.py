@@ -2,10 +2,10 @@
 
     with recorded(model) as rates:
         loss = ...model(rows)...
-    watch(rates, policy)
+    watch(model, rates, policy, context)
 
 A layer is a module of class LIF, named by its place in the model. `dead`: not one spike in all that was recorded;
-`saturated`: a spike in more than `SATURATED` of all neurons and steps.
+`saturated`: a spike in more than `firing.SATURATED` of all neurons and steps.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,9 @@ from torch import Tensor, nn
 
 from pipeline import stage
 from pipeline.neurons.lif import LIF
+from pipeline.snn.firing import RESCUE, fault
 from pipeline.stage import UserError
-
-SATURATED = 0.95
-POLICIES = ("stop", "rescue", "warn")
-RESCUE = 0.7  # what a dead layer's thresholds are multiplied by; a saturated one's are divided by it
+from pipeline.training.task import Context
 
 
 @contextmanager
@@ -48,14 +46,15 @@ def recorded(model: nn.Module) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def watch(model: nn.Module, rates: Mapping[str, Tensor], policy: str) -> None:
+def watch(model: nn.Module, rates: Mapping[str, Tensor], policy: str, context: Context) -> None:
     """Say which layer is dead or saturated, and stop (UserError that names the layer), rescue it by its thresholds, or
-    only warn."""
-    found = torch.stack([rates[name] for name in rates]).tolist() if rates else []
+    only warn. A rate is that of all processes, so that all decide alike."""
+    if not rates:
+        return
+    found = context.gather(torch.stack(list(rates.values()))[None]).mean(0).tolist()
     for name, rate in zip(rates, found, strict=True):
-        if 0 < rate <= SATURATED:
+        if (what := fault(f"layer {name}", rate)) is None:
             continue
-        what = f"layer {name}: " + ("no neuron fired" if rate == 0 else f"{rate:.0%} of all neurons and steps fired")
         if policy == "stop":
             raise UserError(f"{what}; `dead_layers: rescue` moves its thresholds and goes on")
         stage.log.warning("%s%s", what, "; its thresholds are moved" if policy == "rescue" else "")

@@ -86,8 +86,8 @@ def total(layers: Iterable[Layer], precision: Precision) -> Energy:
 
 def spike_rate(layers: Layers) -> float | None:
     """Spikes a neuron and step, over all neurons; None where there is none."""
-    updates = sum(one.updates for one in layers.values())
-    return sum(one.spikes for one in layers.values()) / updates if updates else None
+    neurons = sum(one.neurons for one in layers.values())
+    return sum(one.spikes for one in layers.values()) / neurons if neurons else None
 
 
 def costs(layers: Layers, samples: int, timesteps: int | None) -> dict[str, float | None]:

@@ -16,7 +16,8 @@ from torch.nn.functional import cross_entropy, linear
 
 from pipeline import store
 from pipeline.corpus import language
-from pipeline.snn.activity import POLICIES, recorded, watch
+from pipeline.snn.activity import recorded, watch
+from pipeline.snn.firing import POLICIES
 from pipeline.stage import UserError, check_keys
 from pipeline.training.shards import Tokens
 from pipeline.training.task import Array, Context
@@ -45,7 +46,7 @@ class How(NamedTuple):
 
     timesteps: T micro-steps a token. context: tokens of the longest sequence. position: `positions.KINDS`. decay: of
     attention, `none`, `fixed` or `learned`. encoding: what the stream of currents begins as, the token's `current` or
-    the `spikes` that it makes an encoding layer fire. dead_layers: `activity.POLICIES`.
+    the `spikes` that it makes an encoding layer fire. dead_layers: `firing.POLICIES`.
     """
 
     model: str = "small"
@@ -158,7 +159,7 @@ def cropped(rows: Tensor, context: Context) -> Tensor:
 
 
 def loss(dead_layers: str) -> Callable[[nn.Module, Tensor, Context], Mapping[str, Tensor]]:
-    """Part `nats`: the mean of -ln p of each token. Spiking layers are watched, by the rates of all processes."""
+    """Part `nats`: the mean of -ln p of each token. Spiking layers are watched."""
 
     def parts(model: nn.Module, rows: Tensor, context: Context) -> Mapping[str, Tensor]:
         tokens = cropped(rows, context)
@@ -166,9 +167,7 @@ def loss(dead_layers: str) -> Callable[[nn.Module, Tensor, Context], Mapping[str
             return {"nats": nats(model, tokens)}
         with recorded(model) as rates:
             value = nats(model, tokens)
-        if rates:
-            everywhere = context.gather(torch.stack(list(rates.values()))[None]).mean(0)
-            watch(model, dict(zip(rates, everywhere, strict=True)), dead_layers)
+        watch(model, rates, dead_layers, context)
         return {"nats": value}
 
     return parts

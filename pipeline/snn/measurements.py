@@ -3,7 +3,8 @@
 A row is one number of one network: `network` (spikformer, popspike, spikingjam), `variant` (spiking, dense, a control,
 an ablation), `size` (small, base, large), `task`, `metric`, `search` (where a rule ranked, or empty), `seed` (-1 where
 none moves it) and `value`; and beside it what the network costs: `parameters`, `timesteps`, `spike_rate` (spikes a
-neuron and step), `synaptic_operations` (a token or vector) and its energies in picojoule, empty where not applicable.
+neuron and step), `synaptic_operations` (a token or vector) and its energies in picojoule, `bytes_per_vector` (of what
+was searched, a vector in the index); empty where not applicable.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ COSTS = (
     "energy_compute_pj",
     "energy_memory_pj",
     "train_seconds",
+    "bytes_per_vector",
 )
 SCHEMA = pa.schema(
     [

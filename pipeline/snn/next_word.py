@@ -69,10 +69,9 @@ class Sequences(Tokens):
         self.identity = f"{self.identity}-{known_by}"
 
     def read(self, piece: int) -> np.ndarray:
-        """int32 [sizes[piece], length + 1]. Raises UserError for a number that no word has."""
+        """int32 [sizes[piece], length + 1]. Raises UserError for a number that is neither a word's nor the end's."""
         found = super().read(piece)
-        if found.size and not 0 <= found.min() <= found.max() <= self.words:
-            raise UserError(f"{self.path}: holds word {found.max()}, and the table has {self.words} words")
+        word_sequences.check_numbers(self.path, found, self.words)
         return found
 
 
@@ -118,7 +117,7 @@ def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
         at = torch.randint(max(1, len(candidates)), (CANDIDATES,), generator=context.generator, device=rows.device)
         with activity.recorded(model) as rates:
             found = parts(model, rows, candidates[at] if len(candidates) else candidates)
-        activity.watch(model, rates, chosen.dead_layers)
+        activity.watch(model, rates, chosen.dead_layers, context)
         return found
 
     def held_out(model: nn.Module) -> dict[str, float]:

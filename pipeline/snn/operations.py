@@ -28,7 +28,8 @@ class Layer:
     Attributes:
         accumulates: synaptic operations: a weight that is added to a state, because of a spike.
         macs: multiplications of real values, each with its addition.
-        updates: neurons times steps. `spikes`: how many of these fired.
+        updates: states that decay or change, times steps: potentials of neurons, and what attention and memory hold.
+        neurons: neurons times steps. `spikes`: how many of these fired.
         values: real numbers that came in and went out.
         weights: numbers stored that `accumulates` and `macs` read.
         state: numbers stored that `accumulates` and `updates` change, of one sample.
@@ -37,6 +38,7 @@ class Layer:
     accumulates: float = 0
     macs: float = 0
     updates: float = 0
+    neurons: float = 0
     spikes: float = 0
     values: float = 0
     weights: float = 0
@@ -84,7 +86,8 @@ def _of(module: nn.Module, given: tuple[Any, ...], made: Any) -> Layer | None:
     if isinstance(module, nn.Linear):
         return _linear(module, given[0].detach())
     if isinstance(module, LIF):
-        return Layer(updates=made.numel(), spikes=float(made.detach().sum()), state=module.neurons)
+        count = made.numel()
+        return Layer(updates=count, neurons=count, spikes=float(made.detach().sum()), state=module.neurons)
     reported = getattr(module, "operations", None)
     if not isinstance(reported, dict):
         return None

@@ -62,8 +62,8 @@ def loss(dead_layers: str) -> Any:
     def parts(model: nn.Module, rows: Tensor, context: Context) -> Mapping[str, Tensor]:
         with recorded(model) as rates:
             value = cross_entropy(answers(model, rows), rows[:, -1])
-        if rates and context.step % language.WATCH_EVERY == 0:
-            watch(model, rates, dead_layers)
+        if context.step % language.WATCH_EVERY == 0:
+            watch(model, rates, dead_layers, context)
         return {"nats": value}
 
     return parts

@@ -8,40 +8,54 @@ phi = 0 it is the weight of a phase itself. All neurons share c. It costs an ope
 c is the least squares solution on rows whose y is known, with a little ridge towards c = 0, at which what is read is
 exactly what the neuron's resets have taken away. It is worth little: below 1 % of the error on the default tables.
 
-    shifted_sum   sum_k s_k((t + phi_k) mod T): attention whose queries and keys are 1 throughout. A circular shift is a
-                  permutation of the steps, so the sum over t is that of the counts whatever the shifts are.
+    shifted   s_k((t + phi_k) mod T): attention whose queries and keys are 1 throughout. A circular shift is a
+              permutation of the steps, so that a neuron's count, the sum over t, is the same whatever the shifts are.
 """
 
 import numba
 import numpy as np
 
 from pipeline.codec import Array
+from pipeline.spikes.train import SpikeTrain
 
 RIDGE = 1e-4  # of the mean square of a feature
 
 
-def read(spikes: Array, weight: Array, attention: Array) -> Array:
-    """y float64 [n, m] of spikes int8 [n, m, T], weights [T, m] and attention c [T, T]."""
-    found = np.zeros(spikes.shape[:2])
-    _read(spikes, weight.T.astype(np.float64), attention.astype(np.float64), found)
+def read(train: SpikeTrain, weight: Array, attention: Array) -> Array:
+    """y float64 [n, m] of the spikes of m neurons, weights [T, m] and attention c [T, T]."""
+    found = np.zeros((len(train), train.neurons))
+    assert train.negative is not None
+    _read(train.packed, train.negative, weight.T.astype(np.float64), attention.astype(np.float64), found)
     return found
 
 
-def solve(spikes: Array, weight: Array, y: Array) -> Array:
+def by_neuron(train: SpikeTrain) -> Array:
+    """Spikes int8 [n, m, T]."""
+    return np.stack([train.plane(step) for step in range(train.timesteps)], axis=2)
+
+
+def solve(train: SpikeTrain, weight: Array, y: Array) -> Array:
     """The attention c float64 [T, T] of a least squared error of y [n, m]."""
     steps = len(weight)
     gram, target = np.zeros((steps * steps, steps * steps)), np.zeros(steps * steps)
-    rest = y - read(spikes, weight, np.zeros((steps, steps)))
-    _moments(spikes, weight.T.astype(np.float64), rest, gram, target)
+    rest = y - read(train, weight, np.zeros((steps, steps)))
+    _moments(by_neuron(train), weight.T.astype(np.float64), rest, gram, target)
+    return regression(gram, target).reshape(steps, steps)
+
+
+def regression(gram: Array, target: Array) -> Array:
+    """The solution [k] of normal equations [k, k], [k], with the ridge."""
     ridge = RIDGE * np.trace(gram) / len(gram) + np.finfo(np.float64).tiny
-    return np.linalg.solve(gram + ridge * np.eye(len(gram)), target).reshape(steps, steps)
+    return np.linalg.solve(gram + ridge * np.eye(len(gram)), target)
 
 
-def shifted_sum(spikes: Array, shifts: Array) -> Array:
-    """int64 [..., T] of spikes [..., P, T]: neuron k is read at phase t + shifts[k], circular."""
-    steps = spikes.shape[-1]
-    phase = (np.arange(steps) + shifts[:, None]) % steps
-    return np.take_along_axis(spikes, np.broadcast_to(phase, spikes.shape), axis=-1).sum(axis=-2, dtype=np.int64)
+def shifted(packed: Array, shifts: Array, neurons: int) -> Array:
+    """Packed spikes, uint8 [n, T, ceil(N / 8)] of N neurons, as `SpikeTrain` has them: neuron k read at the phase
+    t + shifts[k mod P], circular."""
+    found = np.zeros_like(packed)
+    for phi in np.unique(shifts):
+        found |= np.roll(packed, -phi, axis=1) & np.packbits(np.resize(shifts == phi, neurons))
+    return found
 
 
 @numba.njit(cache=True)
@@ -56,17 +70,31 @@ def _fired(spikes, at):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _read(spikes, weight, attention, found):  # type: ignore[no-untyped-def]
-    vectors, neurons, steps = spikes.shape
-    at = np.empty(steps, np.int64)
+def _read(packed, negative, weight, attention, found):  # type: ignore[no-untyped-def]
+    vectors, steps, width = packed.shape
+    neurons = found.shape[1]
+    at, sign = np.empty((2, neurons, steps), np.int8)  # of each neuron, its spikes in turn
+    counts = np.empty(neurons, np.int64)
     for v in range(vectors):
+        counts[:] = 0
+        for t in range(steps):
+            for byte in range(width):
+                fired = packed[v, t, byte]
+                if fired == 0:
+                    continue
+                for bit in range(8):
+                    mask = np.uint8(128 >> bit)
+                    if fired & mask:
+                        j = 8 * byte + bit
+                        at[j, counts[j]] = t
+                        sign[j, counts[j]] = -1 if negative[v, t, byte] & mask else 1
+                        counts[j] += 1
         for j in range(neurons):
-            count = _fired(spikes[v, j], at)
-            for a in range(count):
+            for a in range(counts[j]):
                 gain = 1.0
-                for b in range(count):
-                    gain += attention[at[a], (at[b] - at[a]) % steps]
-                found[v, j] += weight[j, at[a]] * spikes[v, j, at[a]] * gain
+                for b in range(counts[j]):
+                    gain += attention[at[j, a], (at[j, b] - at[j, a]) % steps]
+                found[v, j] += weight[j, at[j, a]] * sign[j, a] * gain
 
 
 @numba.njit(cache=True)

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from pipeline.codec import Array
 from pipeline.neurons.leaky import State
 from pipeline.neurons.lif import LIF
-from pipeline.snn.activity import POLICIES
+from pipeline.snn.firing import POLICIES
 from pipeline.snn.word_codes import WordCodes, word_codes
 from pipeline.snn.working_memory import Memory, WorkingMemory, spiking_linear
 from pipeline.stage import UserError, check_keys
 from pipeline.store import EmbeddingTable
 
 VARIANTS = ("spiking", "without_memory", "dense")
-CUE_NEURONS = 8  # of each cue
+CUE_NEURONS = 32  # of each cue: a fourth of what fires in a step, so that gates can tell it soon
 OUTPUT_ACTIVE = 0.1
 
 

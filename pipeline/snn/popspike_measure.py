@@ -5,18 +5,24 @@ Takes   an embedding table, the folder of its word sequences, and models of next
 Makes   Parquet rows (measurements.py): tasks `next_word`, `store_recall_<distractors>` and `energy` (of next_word).
 
 Next word: `queries` places, evenly over the test documents' chunks of 256 words, each at least 16 words into its chunk;
-the same for all networks and baselines. Each search ranks all words of the table by faiss; `search` says by what:
+the same for all networks and baselines. All words of the table are in an index of faiss; `search` says in which, and
+`bytes_per_vector` what a word takes in it:
 
-    decoded    cosine of the predicted vector with the words' vectors
-    hamming    sign bits of the predicted vector with those of the words' (`sign_centered`, pipeline/codecs/binary.py)
-    spikes     the output neurons' spike counts with those of the words' own codes, by cosine
-    ...+prior  a s + log p(w), s that similarity (of bits: 1 - 2 h / d), p the words' share of the training text, one
-               added to each count; a of PRIOR_WEIGHTS by the mean reciprocal rank on validation
+    decoded      continuous: the words' vectors, by their cosine with the predicted one (IndexFlatIP, 4 d bytes)
+    hamming      binary: their sign bits and its (`sign_centered`, pipeline/codecs/binary.py; IndexBinaryFlat, d / 8)
+    spikes       spike codes: their spike counts, by the cosine with those of the output neurons (IndexFlatIP, 4 d P)
+    spike_bits   spike codes: counts in unary, T bits a neuron (of T = 1 the spikes), by Hamming distance, which is the
+                 l1 distance of counts (IndexBinaryFlat, d P T / 8)
+    ...+prior    a s + log p(w), s that similarity (of n bits: 1 - 2 h / n), p the words' share of the training text,
+                 one added to each count; a of PRIOR_WEIGHTS by the mean reciprocal rank on validation (4 bytes more)
 
 Words of the same similarity stand in random order, the same for all. Metrics: `recall_at_1`, `recall_at_10`,
 `mean_reciprocal_rank` of the word that is next. Baselines: `unigram` ranks by p; `ridge` predicts the vector from the
 last k words' vectors, the k of RIDGE_WORDS that is best on validation (`decoded`), strength by generalised
 cross-validation.
+
+Store-recall: each sequence begins with store_recall.BEFORE distractors; `longest_trained` is the most that the network
+has seen behind a word, so that what lies beyond is known as such.
 """
 
 import sys
@@ -32,7 +38,7 @@ from pipeline import exhaustive, stage, store
 from pipeline.codec import Array
 from pipeline.codecs import binary, ridge
 from pipeline.snn import energy, measurements, next_word, operations, store_recall, word_sequences
-from pipeline.snn.popspike import Options, PopSpike, codes_of, network, unit_counts
+from pipeline.snn.popspike import Options, PopSpike, codes_of, network, scales, unit_counts
 from pipeline.snn.word_codes import WordCodes
 from pipeline.stage import UserError
 from pipeline.store import EmbeddingTable
@@ -41,6 +47,7 @@ from pipeline.training.checkpoint import Checkpoint
 
 CHUNK, CONTEXT = 256, 16
 QUERIES = 2000
+TOP = 10  # words that an index is asked for
 DISTRACTORS = (0, 1, 2, 4, 8, 16, 32)
 RECALLED = 1000  # sequences for each number of distractors
 PRIOR_WEIGHTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -61,6 +68,7 @@ class Model(NamedTuple):
     codes: WordCodes
     network: nn.Module
     seconds: float
+    longest: int | None  # distractors it was trained with
 
 
 class Places(NamedTuple):
@@ -73,8 +81,8 @@ class Places(NamedTuple):
     next: Array
 
 
-def places(sequences: Sequence[Array], queries: int, silence: int) -> Places:
-    """At most `queries` places, evenly over all that there are. Raises UserError if there is none."""
+def places(sequences: Sequence[Array], queries: int, silence: int, path: Path) -> Places:
+    """At most `queries` places, evenly over all that there are. Raises UserError, naming the file, if there is none."""
     cut = [words[start : start + CHUNK] for words in sequences for start in range(0, len(words), CHUNK)]
     chunks = np.full((len(cut), CHUNK), silence, np.int32)
     for row, words in enumerate(cut):
@@ -82,7 +90,7 @@ def places(sequences: Sequence[Array], queries: int, silence: int) -> Places:
     every = [np.arange(CONTEXT - 1, len(words) - 1) for words in cut]
     rows = np.repeat(np.arange(len(cut)), [len(columns) for columns in every])
     if not len(rows):
-        raise UserError(f"no document has more than {CONTEXT} known words: nothing to predict")
+        raise UserError(f"{path}: no document has more than {CONTEXT} known words: nothing to predict")
     columns = np.concatenate(every)
     some = np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).astype(int))
     row, column = rows[some], columns[some]
@@ -96,36 +104,59 @@ def context(where: Places, count: int) -> Array:
 
 @torch.no_grad()
 def predicted(model: nn.Module, where: Places, block: int = 16) -> dict[str, Array]:
-    """`decoded` float32 [q, d] and, of a spiking network, `spikes` [q, d P]: unit rows."""
+    """`decoded` float32 [q, d], unit rows, and, of a spiking network, `spikes` [q, d P], counts."""
+    device = scales(model).device
     found: dict[str, list[Array]] = {"decoded": [], "spikes": []}
     for start in range(0, len(where.chunks), block):
         here = (where.row >= start) & (where.row < start + block)
-        answer = model(torch.from_numpy(where.chunks[start : start + block]))
+        answer = model(torch.from_numpy(where.chunks[start : start + block]).to(device))
         at = torch.from_numpy(where.row[here] - start), torch.from_numpy(where.column[here])
         for name, values in (("decoded", answer.vectors), ("spikes", answer.counts)):
             if values is not None:
-                found[name].append(values[at].numpy())
-    return {name: store.unit_rows(np.concatenate(parts)) for name, parts in found.items() if parts}
+                found[name].append(values[at].cpu().numpy())
+    whole = {name: np.concatenate(parts) for name, parts in found.items() if parts}
+    return whole | {"decoded": store.unit_rows(whole["decoded"])}
 
 
 class Side(NamedTuple):
-    """Queries and words of one search, unit rows whose inner product is the similarity."""
+    """Queries and words of one search, float32 rows: unit rows whose inner product is the similarity, or `bits` as
+    signs, of which it is the inner product over their number n, 1 - 2 h / n of Hamming distance h."""
 
     queries: Array
     words: Array
+    bits: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Of a word in the index."""
+        return -(-self.words.shape[1] // 8) if self.bits else 4 * self.words.shape[1]
+
+
+def of_bits(queries: Array, words: Array) -> Side:
+    """The search of bits bool [..., n] with bits."""
+    signs = [np.where(x, np.float32(1), np.float32(-1)) for x in (queries, words)]
+    return Side(signs[0], signs[1], bits=True)
+
+
+def unary(counts: Array, steps: int) -> Array:
+    """Counts [n, N] of 0 .. T as bool [n, N T]: as many of a neuron's T bits are set."""
+    return (counts[:, :, None] > np.arange(steps)).reshape(len(counts), -1)
 
 
 def sides(queries: Mapping[str, Array], codes: WordCodes) -> dict[str, Side]:
-    """The searches of predictions; `hamming` as signs over the root of their number."""
+    """The searches of predictions."""
     vectors = codes.vectors[:-1]
-    sign = binary.build("sign_centered", 0).fit(vectors)
-    threshold = sign.shared["threshold"]
-    root = np.float32(np.sqrt(vectors.shape[1]))
-    found = {"decoded": Side(queries["decoded"], vectors)}
-    found["hamming"] = Side(*(np.where(x > threshold, 1, -1) / root for x in (queries["decoded"], vectors)))
+    threshold = binary.build("sign_centered", 0).fit(vectors).shared["threshold"]
+    found = {
+        "decoded": Side(queries["decoded"], vectors),
+        "hamming": of_bits(queries["decoded"] > threshold, vectors > threshold),
+    }
     if "spikes" in queries:
-        found["spikes"] = Side(queries["spikes"], unit_counts(codes.spikes[:-1]).numpy())
-    return {name: Side(*(x.astype(np.float32) for x in side)) for name, side in found.items()}
+        spikes, steps = codes.spikes[:-1], codes.spikes.shape[1]
+        counts = unit_counts(spikes).numpy()
+        found["spikes"] = Side(store.unit_rows(queries["spikes"]), counts)
+        found["spike_bits"] = of_bits(unary(queries["spikes"], steps), unary(spikes.sum(1, dtype=np.int64), steps))
+    return found
 
 
 def shuffled(words: int) -> Array:
@@ -138,27 +169,41 @@ def ranks(found: Array, order: Array, right: Array) -> Array:
     return np.argmax(order[found] == right[:, None], axis=1) + 1
 
 
-def by_similarity(name: str, side: Side, right: Array) -> Array:
-    """Ranks [q] without prior; bits by Hamming distance, else by inner product."""
-    if name != "hamming":
-        return by_prior(side, np.zeros(len(side.words)), 1.0, right)
+def nearest(side: Side, count: int) -> Array:
+    """The first words [q, count] of faiss's search."""
     order = shuffled(len(side.words))
-    packed = [np.packbits(x > 0, axis=1) for x in (side.words[order], side.queries)]
-    return ranks(exhaustive.hamming(packed[0])(packed[1], len(order)), order, right)
+    if side.bits:
+        packed = [np.packbits(x > 0, axis=1) for x in (side.words[order], side.queries)]
+        return order[exhaustive.hamming(packed[0])(packed[1], count)]
+    return order[exhaustive.inner_product(side.words[order])(side.queries, count)]
 
 
-def by_prior(side: Side, log_prior: Array, weight: float, right: Array, block: int = 256) -> Array:
-    """Ranks [q] of weight x similarity + log p; of equal scores the later row of `shuffled` comes first."""
+def by_similarity(side: Side, right: Array) -> Array:
+    """Ranks [q] without prior: among the first TOP words faiss's, behind them by how many are nearer."""
+    first = nearest(side, min(TOP, len(side.words))) == right[:, None]
+    behind = by_prior(side, np.zeros(len(side.words)), (1.0,), right)[0]
+    return np.where(first.any(axis=1), first.argmax(axis=1) + 1, np.maximum(behind, first.shape[1] + 1))
+
+
+def by_prior(side: Side, log_prior: Array, weights: Sequence[float], right: Array, block: int = 256) -> Array:
+    """Ranks [weights, q] of weight x similarity + log p; of equal scores the later row of `shuffled` comes first, of
+    bits the earlier one, as faiss has it."""
     place = np.argsort(shuffled(len(side.words)))
+    prior = log_prior.astype(np.float32)
     found = []
     for start in range(0, len(right), block):
         own = right[start : start + block, None]
-        scores = np.float32(weight) * (side.queries[start : start + block] @ side.words.T) + log_prior.astype(
-            np.float32
-        )
-        mine = np.take_along_axis(scores, own, axis=1)
-        found.append(1 + ((scores > mine) | ((scores == mine) & (place > place[own]))).sum(axis=1))
-    return np.concatenate(found)
+        similarity = side.queries[start : start + block] @ side.words.T
+        if side.bits:
+            similarity /= side.words.shape[1]  # behind the sum, which is whole numbers: ties stay ties
+        before = place < place[own] if side.bits else place > place[own]
+        here = []
+        for weight in weights:
+            scores = np.float32(weight) * similarity + prior
+            mine = np.take_along_axis(scores, own, axis=1)
+            here.append(1 + ((scores > mine) | ((scores == mine) & before)).sum(axis=1))
+        found.append(here)
+    return np.concatenate(found, axis=1)
 
 
 def metrics(found: Array) -> dict[str, float]:
@@ -176,18 +221,15 @@ def searched(
     """Metrics on test places by search; `right`: the next words of validation and test places."""
     found = {}
     for name, side in test.items():
-        found[name] = metrics(by_similarity(name, side, right[1]))
-        scores = [float((1 / by_prior(validation[name], log_prior, a, right[0])).mean()) for a in PRIOR_WEIGHTS]
+        found[name] = metrics(by_similarity(side, right[1]))
+        scores = (1 / by_prior(validation[name], log_prior, PRIOR_WEIGHTS, right[0])).mean(axis=1)
         best = PRIOR_WEIGHTS[int(np.argmax(scores))]
-        found[f"{name}+prior"] = metrics(by_prior(side, log_prior, best, right[1]))
+        found[f"{name}+prior"] = metrics(by_prior(side, log_prior, (best,), right[1])[0])
     return found
 
 
-def ridge_predictions(
-    train: Sequence[Array], validation: Places, test: Places, codes: WordCodes
-) -> tuple[Array, Array, int]:
+def ridge_predictions(fitted: Places, validation: Places, test: Places, codes: WordCodes) -> tuple[Array, Array, int]:
     """Unit predictions [q, d] of validation and test places, and the k that validation chose."""
-    fitted = places(train, RIDGE_ROWS, codes.silence)
     vectors = codes.vectors
 
     def features(where: Places, count: int) -> Array:
@@ -201,24 +243,25 @@ def ridge_predictions(
             store.unit_rows((features(where, count) @ weights).astype(np.float32)) for where in (validation, test)
         ]
         side = Side(sides_of[0], vectors[:-1])
-        score = float((1 / by_similarity("decoded", side, validation.next)).mean())
+        score = float((1 / by_similarity(side, validation.next)).mean())
         if best is None or score > best[0]:
             best = (score, sides_of[0], sides_of[1], count)
     assert best is not None
     return best[1:]
 
 
-def read_model(path: Path, table: EmbeddingTable) -> Model:
+def read_model(path: Path, table: EmbeddingTable, device: str = "cpu") -> Model:
     """Raises UserError, naming the file, for what is no network of these modules, or another one's weights."""
     saved: Checkpoint = checkpoint.read(path)
     module = saved.facts.get("module")
     if module not in TASKS:
         raise UserError(f"{path}: a model of {module}, not of {' or '.join(TASKS)}")
     try:
-        options = TASKS[module](saved.facts["options"]).options
+        asked = TASKS[module](saved.facts["options"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    recall = module.endswith("store_recall")
+    options = asked.options
+    recall = isinstance(asked, store_recall.Asked)
     codes = store_recall.codes(table, options) if recall else codes_of(table, options)
     model = network(codes, options, store_recall.CUES if recall else 0)
     weights = saved.part("model")
@@ -229,29 +272,39 @@ def read_model(path: Path, table: EmbeddingTable) -> Model:
             now, then = expected.get(name, "absent"), given.get(name, "absent")
             raise UserError(f"{path}: a checkpoint of another architecture: {name} is {then}, and {now} was expected")
     model.load_state_dict(weights)
-    return Model(
-        module, options, saved.facts["settings"]["seed"], codes, model.eval(), saved.facts["result"]["seconds"]
-    )
+    seed, seconds = saved.facts["settings"]["seed"], saved.facts["result"]["seconds"]
+    longest = asked.longest if isinstance(asked, store_recall.Asked) else None
+    return Model(module, options, seed, codes, model.eval().to(device), seconds, longest)
 
 
-def recall_rows(model: Model) -> Iterator[tuple[str, float]]:
-    """Task and accuracy for each number of distractors, on sequences that no training drew."""
+def recall_rows(model: Model) -> Iterator[tuple[str, str, float]]:
+    """Task, metric and value for each number of distractors, on sequences that no training drew."""
     for count in DISTRACTORS:
         generator = np.random.default_rng([1, count])
-        drawn = store_recall.sequences(np.full(RECALLED, count), count + 2, generator)
-        yield f"store_recall_{count}", store_recall.accuracy(model.network, drawn, model.codes.vectors)
+        if model.longest is not None and count > model.longest:
+            stage.log.info(
+                "%d distractors: %s was trained with at most %d", count, model.options.variant, model.longest
+            )
+        drawn = store_recall.sequences(np.full(RECALLED, count), store_recall.BEFORE + count + 2, generator)
+        yield f"store_recall_{count}", "accuracy", store_recall.accuracy(model.network, drawn, model.codes.vectors)
+    assert model.longest is not None
+    yield "store_recall", "longest_trained", model.longest
 
 
 def next_word_rows(
     models: Sequence[Model], words: Path, table: EmbeddingTable, queries: int
-) -> Iterator[tuple[Model | None, str, str, str, float]]:
-    """(model or None of a baseline, variant, search, metric, value). Baselines read the first model's vectors. Raises
-    UserError where models have different ones."""
+) -> Iterator[tuple[Model | None, str, str, str, float, int]]:
+    """(model or None of a baseline, variant, search, metric, value, bytes a word). Baselines read the first model's
+    vectors. Raises UserError where models have different ones."""
     count = len(table.words)
-    train, *held = (word_sequences.read(words / f"{part}.parquet", count) for part in word_sequences.PARTS)
-    validation, test = (places(sequences, queries, count) for sequences in held)
+    paths = [words / f"{part}.parquet" for part in word_sequences.PARTS]
+    sequences = [word_sequences.read(path, count) for path in paths]
+    fitted, validation, test = (
+        places(one, most, count, path)
+        for one, most, path in zip(sequences, (RIDGE_ROWS, queries, queries), paths, strict=True)
+    )
     right = validation.next, test.next
-    seen = np.bincount(np.concatenate(train), minlength=count) + 1
+    seen = np.bincount(np.concatenate(sequences[0]), minlength=count) + 1
     log_prior = np.log(seen / seen.sum()).astype(np.float32)
     codes = models[0].codes
     for model in models:
@@ -262,13 +315,14 @@ def next_word_rows(
 
     def rows(model: Model | None, variant: str, found: Sequence[Mapping[str, Side]]) -> Iterator[Any]:
         for search, values in searched(found[0], found[1], right, log_prior).items():
-            yield from ((model, variant, search, metric, value) for metric, value in values.items())
+            own = found[1][search.removesuffix("+prior")].nbytes + (4 if search.endswith("+prior") else 0)
+            yield from ((model, variant, search, metric, value, own) for metric, value in values.items())
 
     order = shuffled(count)
     by_count = np.argsort(-log_prior[order], kind="stable")
     for metric, value in metrics(ranks(np.tile(by_count, (len(test.next), 1)), order, test.next)).items():
-        yield None, "unigram", "", metric, value
-    *predictions, words_read = ridge_predictions(train, validation, test, codes)
+        yield None, "unigram", "", metric, value, 4
+    *predictions, words_read = ridge_predictions(fitted, validation, test, codes)
     stage.log.info("ridge: the last %d words, by validation", words_read)
     yield from rows(None, "ridge", [sides({"decoded": found}, codes) for found in predictions])
     for model in models:
@@ -283,8 +337,10 @@ def costs(model: Model, words: Path, count: int) -> list[dict[str, Any]]:
         drawn = store_recall.sequences(np.full(32, 8), 10, np.random.default_rng(2))
         given: tuple[torch.Tensor, ...] = (torch.from_numpy(drawn[:, :-1]), store_recall.cues(torch.from_numpy(drawn)))
     else:
-        where = places(word_sequences.read(words / "validation.parquet", count), QUERIES, count)
+        path = words / "validation.parquet"
+        where = places(word_sequences.read(path, count), QUERIES, count, path)
         given = (torch.from_numpy(where.chunks[:32]),)
+    given = tuple(x.to(scales(model.network).device) for x in given)
     with operations.counted(model.network) as layers:
         model.network(*given)
     spiking = isinstance(model.network, PopSpike)
@@ -302,7 +358,9 @@ def rows(models: Sequence[Model], words: Path, table: EmbeddingTable, queries: i
     for model, columns in zip(models, cost, strict=True):
         if model.module.endswith("store_recall"):
             own = {"variant": model.options.variant, "size": model.options.model, "seed": model.seed, **columns}
-            found += [{**own, "task": task, "metric": "accuracy", "value": value} for task, value in recall_rows(model)]
+            found += [
+                {**own, "task": task, "metric": metric, "value": value} for task, metric, value in recall_rows(model)
+            ]
     if readers := [model for model in models if model.module.endswith("next_word")]:
         found += [
             row
@@ -311,8 +369,8 @@ def rows(models: Sequence[Model], words: Path, table: EmbeddingTable, queries: i
             for row in one
         ]
         columns_of = {id(model): columns for model, columns in zip(models, cost, strict=True)}
-        for reader, variant, search, metric, value in next_word_rows(readers, words, table, queries):
-            own = {"variant": variant, "size": readers[0].options.model, "seed": -1}
+        for reader, variant, search, metric, value, nbytes in next_word_rows(readers, words, table, queries):
+            own = {"variant": variant, "size": readers[0].options.model, "seed": -1, "bytes_per_vector": nbytes}
             if reader is not None:
                 own |= {"size": reader.options.model, "seed": reader.seed, **columns_of[id(reader)]}
             found.append({**own, "task": "next_word", "search": search, "metric": metric, "value": value})
@@ -325,12 +383,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--words", type=Path, required=True, help="folder that word_sequences made of it")
     parser.add_argument("--models", type=Path, nargs="+", required=True, help="trained networks")
     parser.add_argument("--queries", type=int, default=QUERIES, help="places of next_word, at most")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     arguments = parser.parse_args(argv)
     if arguments.queries < 1:
         raise UserError(f"--queries must be at least 1, not {arguments.queries}")
     table = store.read_embedding(arguments.embedding)
-    models = [read_model(path, table) for path in arguments.models]
+    device = stage.device(arguments.device)
+    models = [read_model(path, table, device) for path in arguments.models]
     found = rows(models, arguments.words, table, arguments.queries)
     store.write_parquet(arguments.output, measurements.table(found))
 

@@ -1,17 +1,28 @@
 """Spikformer as a sentence encoder, and the dense one of equal size: tokens to the vector of a sentence model.
 
-    c = sum over tokens and T micro-steps of LIF(W_c LIF(N(x))),    y = W_y c / (T n) + b
+    I = w[token] W_e e[token],    x = W_in I -> the causal blocks of `block` -> x',    s = sum_t LIF(N(x'))
+    S = sum over tokens of max(0, 1 + g . s) I + W_c s,    c = round(S / theta),    y = W_y c
 
-x is the stream of currents behind the causal blocks of `block`. The counts c [code] are the sentence's spike code. The
-dense encoder has the blocks of `transformer`, GELU for LIF, and the mean over tokens; its MLPs are as wide as makes it
-as large.
+e [vocabulary, d] are the sentence model's own vectors of the tokens by themselves, unit length, and are not trained. I
+is a token's current into the neurons of the sentence's code, a look-up; what the blocks say scales it, and adds to it.
+These neurons do not leak: they integrate over the whole sentence. They fire signed spikes of size theta
+(`integrate_fire.signed`, soft reset), and go on without input until all are quiet, so c [code], spikes less negative
+spikes, is S / theta to within half a spike: the sentence's spike code. Backward, rounding passes gradients straight
+through. W_y is a fixed rotation, which spreads what is said over all neurons: cosines of c are those of y. While
+training, theta follows the standard deviation of S over `resolution`. The dense encoder has c = S / theta, the blocks of
+`transformer`, their MLPs as wide as makes it as large, and GELU for LIF.
 
-    task(inputs, options)    inputs: train.parquet and validation.parquet of `sentences`; options: those of
-                             language.How, `variant` (spiking, dense), and `code` (384), neurons of the code
+Both begin as a linear model, g = 0 and W_c = 0, with w = log((m + 1) / (m_token + 1)) where m_token of m sentences
+have the token, and W_e from ridge regression of the sentences' vectors on the sums of w e over their tokens. (Tulkens
+and van Dongen 2024, Model2Vec, go as far as such sums.) Of y only the direction counts.
 
-Parts of the loss: `cosine`, the mean of 1 - cos(y, y'), y' the sentence model's; `ranking`, cross entropy in the batch
-of the softmax of cos(y_i, y'_j) / TEMPERATURE with that of cos(y'_i, y'_j); `counts`, `terms.similarity` of y' and c.
-Held out: `cosine`, the mean of cos(y, y').
+    task(inputs, options)    inputs: train.parquet, validation.parquet and tokens.parquet of `sentences`; options: those
+                             of language.How, `variant` (spiking, dense), `code` (384), neurons of the code, and
+                             `resolution` (3), spikes to a standard deviation
+
+Parts of the loss, y' the sentence model's vectors: `cosine`, the mean of 1 - cos(y, y'), and `similarity`,
+`terms.similarity` of y' and y. Held out: `cosine`, the mean of cos(y, y'), and `recall`, the share of the ten nearest
+by y' among the ten nearest by y.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +32,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, gelu, normalize
+from torch.nn.functional import gelu, normalize
 
 from pipeline import store
+from pipeline.codecs import ridge
+from pipeline.neurons import integrate_fire
 from pipeline.neurons.lif import LIF
 from pipeline.snn import activity, language, positions
 from pipeline.snn.block import Block, Normalised, Shape
@@ -35,20 +48,34 @@ from pipeline.training import terms
 from pipeline.training.arrays import Rows
 from pipeline.training.task import Array, Context, Task
 
-TEMPERATURE = 0.05
 VARIANTS = ("spiking", "dense")
+OWN = ("variant", "code", "resolution")
 CODE = 384
+NEAREST = 10
+PACE = 20.0  # log w is learned as so many times a number: of each token it moves as many times as far as other weights
+FOLLOW = 0.05  # of its way theta goes in a step
+LEAST_WEIGHT = 1e-3
 
 
 class Encoder(nn.Module):
-    """Tokens int64 [B, N] and lengths [B] to (code [B, code], y [B, d])."""
+    """Tokens int64 [B, N] and lengths [B] to (c [B, code], y [B, d])."""
 
-    def __init__(self, vocabulary: int, how: How, code: int, dims: int, wide: int | None = None) -> None:
+    vectors: Tensor
+    threshold: Tensor
+
+    def __init__(
+        self, vocabulary: int, how: How, code: int, dims: int, resolution: float, wide: int | None = None
+    ) -> None:
         super().__init__()
         width, heads, _, blocks = how.size
         self.vocabulary, self.context, self.timesteps = vocabulary, how.context, how.timesteps
         self.spiking = wide is None
-        self.embedding = nn.Embedding(vocabulary, width)
+        self.resolution = resolution
+        self.register_buffer("vectors", torch.zeros(vocabulary, dims))
+        self.register_buffer("threshold", torch.ones(()))
+        self.weight = nn.Parameter(torch.zeros(vocabulary))
+        self.current = nn.Linear(dims, code, bias=False)
+        self.enter = nn.Linear(code, width, bias=False)
         self.position: nn.Module | None = None
         if wide is None:
             self.position = positions.current(how.position, how.context, how.timesteps, width)
@@ -56,67 +83,149 @@ class Encoder(nn.Module):
             kinds = [positions.phases(how.position, how.context, how.timesteps, heads) for _ in range(blocks)]
             self.blocks = nn.ModuleList(Block(shape, phases, blocks) for phases in kinds)
             self.normalised: nn.Module = Normalised(width)
-            self.lif_in, self.lif_code = LIF(width), LIF(code)
+            self.lif_out = LIF(width)
         else:
             self.place = nn.Parameter(torch.randn(how.context, width) * 0.1)
             self.blocks = nn.ModuleList(DenseBlock(width, heads, wide, how.dropout) for _ in range(blocks))
             self.normalised = nn.LayerNorm(width)
-        self.code = nn.Linear(width, code, bias=False)
+        self.dropout = nn.Dropout(how.dropout)
+        self.code, self.gain = nn.Linear(width, code, bias=False), nn.Linear(width, 1, bias=False)
         self.read = nn.Linear(code, dims, bias=False)
-        self.bias = nn.Parameter(torch.zeros(dims))
-        if self.spiking:
-            nn.init.normal_(self.code.weight, std=(0.2 * width) ** -0.5)
+        self.read.weight.requires_grad_(False)
+        for layer in (self.code, self.gain):
+            nn.init.zeros_(layer.weight)
 
-    def forward(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Raises UserError as `language.check_tokens`. What stands behind a sentence's end changes nothing."""
+    def currents(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """What each token sends to the neurons of the code, over all its micro-steps, [B, N, code]: 0 behind the end.
+
+        Raises UserError as `language.check_tokens`."""
         language.check_tokens(tokens, self.context, self.vocabulary)
         there = (torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None])[..., None]
-        x = self.embedding(tokens)
-        if not self.spiking:
+        own = self.current(self.vectors[tokens]) * (PACE * self.weight[tokens, None]).exp()
+        x = self.enter(own)
+        if self.spiking:
+            x = x.expand(self.timesteps, *x.shape)
+            if self.position is not None:
+                x = x + self.position(tokens.shape[1])[:, None]
+        else:
             x = x + self.place[: tokens.shape[1]]
-            for block in self.blocks:
-                x = block(x)
-            code = (gelu(self.code(self.normalised(x))) * there).sum(1)
-            return code, self.read(code / lengths[:, None]) + self.bias
-        x = x.expand(self.timesteps, *x.shape)
-        if self.position is not None:
-            x = x + self.position(tokens.shape[1])[:, None]
         for block in self.blocks:
             x = block(x)
-        spikes = self.lif_code(self.code(self.lif_in(self.normalised(x))))
-        counts = (spikes * there).sum((0, 2))
-        return counts, self.read(counts) / (self.timesteps * lengths[:, None]) + self.bias
+        x = self.normalised(x)
+        x = self.lif_out(x).sum(0) if self.spiking else gelu(x)
+        kept = self.dropout(there.to(own))  # whole tokens are left out
+        return own * kept * (1 + self.gain(x)).relu() + self.code(x) * there
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Raises UserError as `currents`. What stands behind a sentence's end changes nothing."""
+        code = self.currents(tokens, lengths).sum(1)
+        if self.training:
+            self.threshold.lerp_(code.detach().std() / self.resolution, FOLLOW)
+        code = code / self.threshold
+        if self.spiking:
+            code = code + (code.round() - code).detach()
+        return code, self.read(code)
+
+    def begin(self, tokens: Array, rows: Array, aim: Array, generator: np.random.Generator) -> None:
+        """Begin as ridge regression: sentences `rows` of `read` and their vectors `aim`, from vectors of tokens."""
+        tokens, weight = store.unit_rows(tokens), weights(rows, len(tokens))
+        sums = summed(weight[:, None] * tokens, rows)
+        means = sums / rows[:, -1:] ** 0.5
+        found = ridge.solve(means, aim)
+        code, dims = self.code.out_features, aim.shape[1]
+        turn = np.linalg.qr(generator.standard_normal((max(code, dims), max(code, dims))))[0][:dims, :code]
+        if code < dims:  # the directions of most variance
+            axes = np.linalg.eigh((means @ found).T @ (means @ found))[1][:, ::-1][:, :code]
+            turn = axes @ np.linalg.qr(generator.standard_normal((code, code)))[0]
+        linear = found @ turn
+        linear /= (sums @ linear).std()
+        with torch.no_grad():
+            self.vectors.copy_(torch.from_numpy(tokens))
+            self.weight.copy_(torch.from_numpy(np.log(weight) / PACE))
+            self.current.weight.copy_(torch.from_numpy(linear.T))
+            self.read.weight.copy_(torch.from_numpy(turn))
+            self.threshold.fill_(1 / self.resolution)
+            sizes = np.linalg.norm(tokens @ linear, axis=1) * weight
+            typical = np.mean([sizes[row[: row[-1]]].mean() for row in rows])
+            nn.init.normal_(self.enter.weight, std=1 / float(typical))
+
+
+def weights(rows: Array, vocabulary: int) -> Array:
+    """log((m + 1) / (m_token + 1)) of each token, at least LEAST_WEIGHT, float32 [vocabulary]; m_token of m sentences
+    have it."""
+    found = np.zeros(vocabulary)
+    for row in rows:
+        found[np.unique(row[: row[-1]])] += 1
+    return np.log((len(rows) + 1) / (found + 1)).clip(LEAST_WEIGHT).astype(np.float32)
+
+
+def summed(values: Array, rows: Array) -> Array:
+    """Sums of values [vocabulary, k] over the tokens of each sentence, float32 [n, k]."""
+    return np.stack([values[row[: row[-1]]].sum(0) for row in rows])
 
 
 def build(vocabulary: int, dims: int, options: Mapping[str, Any]) -> tuple[Encoder, How]:
     """Raises UserError for options that cannot be used."""
-    given = dict(options)
-    variant, code = given.pop("variant", "spiking"), given.pop("code", CODE)
-    if variant not in VARIANTS:
-        raise UserError(f"options: variant {variant!r} is not one of {', '.join(VARIANTS)}")
-    if type(code) is not int or code < 1:
-        raise UserError(f"options: code must be a whole number of at least 1, not {code!r}")
-    how = language.options(given)
-    spiking = Encoder(vocabulary, how, code, dims)
-    if variant == "spiking":
+    own, how = _options(options)
+    spiking = Encoder(vocabulary, how, own["code"], dims, own["resolution"])
+    if own["variant"] == "spiking":
         return spiking, how
-    least = parameters(Encoder(vocabulary, how, code, dims, 1))
+    least = parameters(Encoder(vocabulary, how, own["code"], dims, own["resolution"], 1))
     wide = 1 + round((parameters(spiking) - least) / (how.size.blocks * (2 * how.size.dims + 1)))
-    return Encoder(vocabulary, how, code, dims, max(1, wide)), how
+    return Encoder(vocabulary, how, own["code"], dims, own["resolution"], max(1, wide)), how
 
 
-def read(path: Path, context: int) -> tuple[Array, Array]:
+def _options(given: Mapping[str, Any]) -> tuple[dict[str, Any], How]:
+    own: dict[str, Any] = {"variant": "spiking", "code": CODE, "resolution": 3}
+    own |= {key: value for key, value in given.items() if key in OWN}
+    if own["variant"] not in VARIANTS:
+        raise UserError(f"options: variant {own['variant']!r} is not one of {', '.join(VARIANTS)}")
+    if type(own["code"]) is not int or own["code"] < 1:
+        raise UserError(f"options: code must be a whole number of at least 1, not {own['code']!r}")
+    if type(own["resolution"]) not in (int, float) or not 0 < own["resolution"] < 1e6:
+        raise UserError(f"options: resolution must be a number above 0, not {own['resolution']!r}")
+    return own, language.options({key: value for key, value in given.items() if key not in OWN})
+
+
+def fired(currents: Array, timesteps: int) -> Array:
+    """Signed spikes int8 [steps, code] of the code's neurons, theta = 1, for a sentence's currents float64 [N, code].
+
+    Each token's come in T equal parts, a step each; more steps without input follow until no neuron fires. The sum
+    over all of them is the sentence's currents' sum to within half a spike: it is c, but where that is at a half."""
+    state, made = integrate_fire.started(np.zeros(currents.shape[1])), []
+    for drive in (currents / timesteps).repeat(timesteps, axis=0):
+        state, spikes = integrate_fire.signed(state, drive, 1.0)
+        made.append(spikes)
+    while not made or made[-1].any():
+        state, spikes = integrate_fire.signed(state, np.zeros(currents.shape[1]), 1.0)
+        made.append(spikes)
+    return np.stack(made)
+
+
+def read(path: Path, context: int | None = None) -> tuple[Array, Array]:
     """int32 [n, context + 1], each sentence's tokens, 0 behind them, and their number; unit vectors float32 [n, d].
 
-    Raises UserError, naming the file, for a sentence that is empty or longer than the context."""
+    Without a context, that is the longest sentence. Raises UserError, naming the file, for a sentence that is empty or
+    longer than the context."""
     table = store.read_parquet(path, ["tokens", "vector"])
-    tokens, vector = table["tokens"].to_pylist(), table["vector"].combine_chunks()
+    tokens = table["tokens"].to_pylist()
+    context = context or max(map(len, tokens))
     rows = np.zeros((len(tokens), context + 1), np.int32)
     for number, one in enumerate(tokens):
         if not 0 < len(one) <= context:
             raise UserError(f"{path}: row {number} has {len(one)} tokens, and the context is {context}")
         rows[number, : len(one)], rows[number, -1] = one, len(one)
-    return rows, store.unit_rows(vector.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1))
+    return rows, store.unit_rows(_vectors(table))
+
+
+def read_tokens(path: Path) -> Array:
+    """The sentence model's vectors of the tokens, float32 [vocabulary, d]."""
+    return _vectors(store.read_parquet(path, ["vector"]))
+
+
+def _vectors(table: Any) -> Array:
+    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(table.num_rows, -1)
 
 
 def encoded(model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,44 +234,43 @@ def encoded(model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
     return model(rows[:, : int(lengths.max())].long(), lengths)
 
 
+def recall(y: Tensor, wanted: Tensor) -> float:
+    """Share of each row's nearest by cosine of `wanted` [n, d] among its nearest by y, itself left out."""
+    count = min(NEAREST, len(y) - 1)
+    near = [(normalize(x) @ normalize(x).T).fill_diagonal_(-2).topk(count).indices for x in (y, wanted)]
+    return float((near[0][:, :, None] == near[1][:, None]).any(1).float().mean())
+
+
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
-    """Raises UserError as `build` and `read`, and for anything but two files."""
-    if len(inputs) != 2:
-        raise UserError(f"the sentence encoder takes training and validation sentences, not {len(inputs)} files")
-    vocabulary = vocabulary_size(inputs[0])
-    how = language.options({k: v for k, v in options.items() if k not in ("variant", "code")})
+    """Raises UserError as `build` and `read`, and for anything but three files."""
+    if len(inputs) != 3:
+        raise UserError(
+            f"the sentence encoder takes training and validation sentences and tokens, not {len(inputs)} files"
+        )
+    how = _options(options)[1]
+    tokens = read_tokens(inputs[2])
     train, teacher = read(inputs[0], how.context)
     held, wanted = read(inputs[1], how.context)
-    model, how = build(vocabulary, teacher.shape[1], options)
+    model, how = build(len(tokens), teacher.shape[1], options)
+    model.begin(tokens, train, teacher, np.random.default_rng(int(torch.randint(1 << 31, ()))))
     numbered = np.column_stack([np.arange(len(train), dtype=np.int32), train])
     right = torch.from_numpy(teacher)
 
     def loss(model: nn.Module, rows: Tensor, context: Context) -> dict[str, Tensor]:
         with activity.recorded(model) as rates:
-            code, y = encoded(model, rows[:, 1:])
-        if rates and context.step % language.WATCH_EVERY == 0:
-            everywhere = context.gather(torch.stack(list(rates.values()))[None]).mean(0)
-            activity.watch(model, dict(zip(rates, everywhere, strict=True)), how.dead_layers)
+            y = encoded(model, rows[:, 1:])[1]
+        if context.step % language.WATCH_EVERY == 0:
+            activity.watch(model, rates, how.dead_layers, context)
         aim = right[rows[:, 0].long().cpu()].to(y)
-        y, others = normalize(y), context.gather(aim)
-        ranking = cross_entropy(y @ others.T / TEMPERATURE, (aim @ others.T / TEMPERATURE).softmax(1))
         return {
-            "cosine": 1 - (y * aim).sum(1).mean(),
-            "ranking": ranking,
-            "counts": terms.similarity(aim, code, context.gather),
+            "cosine": 1 - (normalize(y) * aim).sum(1).mean(),
+            "similarity": terms.similarity(aim, y, context.gather),
         }
 
     def held_out(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
-        y = torch.cat([encoded(model, part.to(device))[1] for part in torch.from_numpy(held).split(64)])
-        return {"cosine": float((normalize(y).cpu() * torch.from_numpy(wanted)).sum(1).mean())}
+        y = torch.cat([encoded(model, part.to(device))[1] for part in torch.from_numpy(held).split(64)]).cpu()
+        aim = torch.from_numpy(wanted)
+        return {"cosine": float((normalize(y) * aim).sum(1).mean()), "recall": recall(y, aim)}
 
     return Task(model, Rows(numbered, known_by=np.column_stack([numbered, teacher.view(np.int32)])), loss, held_out)
-
-
-def vocabulary_size(path: Path) -> int:
-    """The size of the vocabulary that sentences say they have. Raises UserError if they do not."""
-    value = (store.open_parquet(path, ["tokens"]).schema_arrow.metadata or {}).get(b"vocabulary_size")
-    if value is None:
-        raise UserError(f"{path}: says nothing of vocabulary_size; it is written by pipeline.snn.sentences")
-    return int(value)

@@ -1,9 +1,10 @@
-"""Stage: documents to sentences with the vectors of a sentence model, by part.
+"""Stage: documents to sentences with the vectors of a sentence model, by part, and its vectors of the tokens.
 
 Takes   a folder with train, validation and test (pipeline/corpus/language.py: parted by document), each of document
         shards `id, text`; tokenizer.json.
 Makes   a folder with train.parquet, validation.parquet and test.parquet: `text: string`, `tokens: list<int32>` and
-        `vector: fixed_size_list<float32>[d]`, the raw output of the packaged all-MiniLM-L6-v2, a row a sentence.
+        `vector: fixed_size_list<float32>[d]`, the raw output of the packaged all-MiniLM-L6-v2, a row a sentence; and
+        tokens.parquet, the same model's `vector` of each token's text by itself, a row a token.
 
 A sentence ends at . ! or ? before white space and no small letter, and at the end of a line. Those of fewer than
 `SHORTEST` words, or of more tokens than `longest`, are left out. Of a part's sentences those with the smallest digests
@@ -64,16 +65,19 @@ def drawn(
     return kept
 
 
-def table(rows: Sequence[tuple[str, list[int]]], vectors: np.ndarray) -> pa.Table:
-    """Sentences (text, tokens) with their vectors float32 [n, d]."""
+def table(texts: Sequence[str], vectors: np.ndarray, tokens: Sequence[Sequence[int]] | None = None) -> pa.Table:
+    """Texts, perhaps with their tokens, and their vectors float32 [n, d]."""
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-    return pa.table(
-        {
-            "text": pa.array([text for text, _ in rows], pa.string()),
-            "tokens": pa.array([tokens for _, tokens in rows], pa.list_(pa.int32())),
-            "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
-        }
-    )
+    columns = {"text": pa.array(texts, pa.string())}
+    if tokens is not None:
+        columns["tokens"] = pa.array(tokens, pa.list_(pa.int32()))
+    return pa.table({**columns, "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+
+
+def token_texts(tokenizer: Tokenizer) -> list[str]:
+    """What each token says, without white space around it; special tokens stand for themselves."""
+    numbers = range(tokenizer.get_vocab_size())
+    return [tokenizer.decode([number], skip_special_tokens=False).strip() for number in numbers]
 
 
 def write(
@@ -96,11 +100,14 @@ def write(
     }
     with store.atomic_directory(output) as folder:
         for part, found in parts.items():
-            rows = list(found.values())
-            lengths = np.array([len(tokens) for _, tokens in rows])
-            vectors = sentence.embed(model, [text for text, _ in rows], lengths, BATCH)
-            store.write_parquet(folder / f"{part}.parquet", table(rows, vectors), facts, row_group_size=ROW_GROUP)
-            stage.log.info("%s: %d sentences, %.1f tokens each", part, len(rows), lengths.mean())
+            texts, tokens = zip(*found.values(), strict=True)
+            lengths = np.array([len(one) for one in tokens])
+            made = table(texts, sentence.embed(model, texts, lengths, BATCH), tokens)
+            store.write_parquet(folder / f"{part}.parquet", made, facts, row_group_size=ROW_GROUP)
+            stage.log.info("%s: %d sentences, %.1f tokens each", part, len(texts), lengths.mean())
+        said = token_texts(tokenizer)
+        made = table(said, sentence.embed(model, said, np.array([len(text) for text in said]), BATCH))
+        store.write_parquet(folder / "tokens.parquet", made, facts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,11 @@ recall cue: the word of the 64 whose vector is nearest to it by cosine (chance 1
 (arXiv:1803.09574) asked spiking networks for bits in this way.
 
     task(inputs, options)    inputs: one embedding table; options: those of popspike.Options and `longest` (16): trained
-                             with 0 to `longest` distractors, as many of each
+                             with 0 to `longest` distractors
+
+Each batch is of sequences of one length, drawn evenly from 2 to the longest, and stores anywhere in them: what is short
+is learned first and soon, costs little, and the network also learns to begin at rest. Measured sequences have BEFORE
+distractors before the word.
 
 Part of the loss: `vector`, cross entropy over the 64 words of the scaled cosines. Held out: `accuracy` (new sequences).
 """
@@ -35,6 +39,7 @@ from pipeline.training.task import Context, Task
 WORDS = 64
 CUES = 2  # store, recall
 LONGEST = 16
+BEFORE = 4
 TRAINED, HELD_OUT = 16384, 512  # sequences
 
 
@@ -70,6 +75,17 @@ def sequences(distractors: Array, length: int, generator: np.random.Generator) -
     return np.column_stack([drawn, length - 2 - distractors]).astype(np.int32)
 
 
+def shortened(rows: Tensor, longest: int, context: Context) -> Tensor:
+    """The ends of sequences, all of one length that is drawn, with 0 to `longest` distractors where it has room."""
+
+    def drawn(low: int, high: int, count: int) -> Tensor:
+        return torch.randint(low, high, (count,), generator=context.generator, device=rows.device)
+
+    length = int(drawn(2, rows.shape[1], 1))
+    distractors = drawn(0, min(longest, length - 2) + 1, context.rows)[context.mine]
+    return torch.column_stack([rows[:, -1 - length : -1], (length - 2 - distractors).to(rows.dtype)])
+
+
 def cues(rows: Tensor) -> Tensor:
     """[n, length, 2] of sequences: 1 where there is the store cue, the recall cue."""
     length = rows.shape[1] - 1
@@ -94,7 +110,8 @@ def codes(table: EmbeddingTable, options: Options) -> WordCodes:
 @torch.no_grad()
 def accuracy(model: nn.Module, rows: Array, vectors: Array) -> float:
     """The share of sequences that are answered right."""
-    scores, right = logits(model, torch.from_numpy(rows), torch.from_numpy(vectors[:WORDS]))
+    device = scales(model).device
+    scores, right = logits(model, torch.from_numpy(rows).to(device), torch.from_numpy(vectors[:WORDS]).to(device))
     return float((scores.argmax(1) == right).double().mean())
 
 
@@ -108,13 +125,13 @@ def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
     vectors = torch.from_numpy(found.vectors[:WORDS])
     generator = np.random.default_rng(0)
     each = np.arange(TRAINED + HELD_OUT) % (longest + 1)
-    drawn = sequences(each, longest + 2, generator)
+    drawn = sequences(each, BEFORE + longest + 2, generator)
     held = torch.from_numpy(drawn[TRAINED:])
 
     def loss(model: nn.Module, rows: Tensor, context: Context) -> dict[str, Tensor]:
         with activity.recorded(model) as rates:
-            scores, right = logits(model, rows, vectors.to(rows.device))
-        activity.watch(model, rates, chosen.dead_layers)
+            scores, right = logits(model, shortened(rows, longest, context), vectors.to(rows.device))
+        activity.watch(model, rates, chosen.dead_layers, context)
         return {"vector": cross_entropy(scores, right)}
 
     def held_out(model: nn.Module) -> dict[str, float]:

@@ -23,6 +23,8 @@ from pipeline.neurons.leaky import State
 from pipeline.neurons.lif import LIF
 
 ADAPTATION = (0.1, 0.9)  # kappa in units of the first threshold, rho: a trace of some ten steps
+SHUT = -1.5  # the gates' first bias, in thresholds: a state lasts from the beginning, as behind a forget gate that is
+# open (Gers et al. 2000; Jozefowicz et al. 2015)
 ACTIVE = 0.15  # the share of a layer's neurons that fire in a step, about, with the weights below
 
 
@@ -71,6 +73,7 @@ class WorkingMemory(nn.Module):
         self.values = LIF(width)
         if memory:
             self.to_gates = spiking_linear(width, width, ACTIVE * width)
+            nn.init.constant_(self.to_gates.bias, SHUT)
             self.gates = LIF(width)
 
     def forward(self, spikes: Tensor) -> Tensor:

@@ -67,6 +67,14 @@ def test_what_the_table_cannot_have_is_left_out_with_a_reason(table, tmp_path):
     assert not (tmp_path / "floats/truncate_20").exists()
 
 
+def test_where_codecs_are_fitted_together_one_that_the_table_cannot_have_leaves_out_no_other(table, tmp_path):
+    names = ["spikingjam_8_0.00001", "spikingjam_exact_4x4_4"]
+    fit_module(table, "spikingjam", names, [0], tmp_path / "out", {"steps": 0})
+    made = manifest(tmp_path / "out")
+    assert list(made["files"]) == names[1:]
+    assert made["skipped"] == {names[0]: f"{names[0]}: layer of 20 neurons, 1e-05 spikes a value: no neuron fired"}
+
+
 def test_a_mistyped_name_fails_before_anything_is_fitted(table, tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "fit_one", lambda *_: pytest.fail("fitted before all names were seen"))
     for module, names in (("binary", ["sign", "sing"]), ("faiss_peers", ["faiss:SQ8", "faiss:SQ88"]), ("nope", ["x"])):

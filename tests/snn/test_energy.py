@@ -36,7 +36,7 @@ def test_neurons() -> None:
 
 
 def test_rows_are_per_sample_and_fit_the_table() -> None:
-    layers = {"a": Layer(accumulates=30, weights=10, state=2), "b": Layer(updates=40, spikes=10, state=2)}
+    layers = {"a": Layer(accumulates=30, weights=10, state=2), "b": Layer(updates=40, neurons=20, spikes=5, state=2)}
     found = energy.rows(layers, 10, 4, network="popspike", variant="spiking", size="small", seed=0)
     table = measurements.table(found)
     values = dict(zip(table["metric"].to_pylist(), table["value"].to_pylist(), strict=True))

@@ -34,7 +34,7 @@ def test_counts_what_a_loop_counts() -> None:
     events = sum(int(spikes[t, row, i] != 0) for t in range(4) for row in range(6) for i in range(5))
     assert 0 < events < 120
     assert layers["embed"] == operations.Layer(macs=24 * 15, values=24 * 8, weights=15)
-    assert layers["neurons"] == operations.Layer(updates=24 * 5, spikes=events, state=5)
+    assert layers["neurons"] == operations.Layer(updates=24 * 5, neurons=24 * 5, spikes=events, state=5)
     assert layers["out"] == operations.Layer(accumulates=events * 2, weights=10, state=2)
 
 

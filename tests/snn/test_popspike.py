@@ -1,5 +1,7 @@
 """PopSpike: its state, its words' codes, its controls, and the two tasks."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -16,6 +18,7 @@ from pipeline.store import EmbeddingTable, write_embedding, write_parquet
 from pipeline.training import checkpoint
 from pipeline.training.loop import train
 from pipeline.training.settings import Settings
+from pipeline.training.task import Context, alone
 
 SMALL = {"dims": 8, "neurons": 4, "width": 32}
 
@@ -97,13 +100,55 @@ def test_sequences_of_store_recall() -> None:
     assert (rows[:, 5] == store_recall.WORDS).all()
 
 
+def drawn(seed: int, rows: int, mine: slice) -> Context:
+    return Context(0, 1, alone, torch.Generator().manual_seed(seed), rows, mine)
+
+
+def test_batches_are_ends_of_sequences_of_one_length() -> None:
+    rows = torch.from_numpy(store_recall.sequences(np.zeros(64, int), 9, np.random.default_rng(0)))
+    lengths, behind = set(), set()
+    for seed in range(200):
+        found = store_recall.shortened(rows, 5, drawn(seed, 64, slice(0, 64)))
+        length = found.shape[1] - 1
+        distractors = length - 2 - found[:, -1]
+        assert torch.equal(found[:, :-1], rows[:, -1 - length : -1])
+        assert 0 <= distractors.min() <= distractors.max() <= min(5, length - 2)
+        lengths.add(length)
+        behind |= set(distractors.tolist())
+        parts = [store_recall.shortened(rows[part], 5, drawn(seed, 64, part)) for part in (slice(0, 32), slice(32, 64))]
+        assert torch.equal(torch.cat(parts), found)  # of two processes
+    assert lengths == set(range(2, 10))
+    assert behind == set(range(6))
+
+
+def test_a_state_lasts_from_the_beginning() -> None:
+    model = network(small_codes(), read_options({**SMALL, "width": 256}))
+    assert isinstance(model, popspike.PopSpike)
+    fired = []
+    model.memory.gates.register_forward_hook(lambda module, given, spikes: fired.append(float(spikes.detach().mean())))
+    model(torch.randint(80, (20, 20)))
+    assert 0 < fired[0] < 0.05
+
+
+def test_recall_is_measured_behind_other_words_and_beyond_training(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    shown: list[Array] = []
+    monkeypatch.setattr(store_recall, "accuracy", lambda model, rows, vectors: shown.append(rows) or 0.5)
+    options = Options()
+    model = popspike_measure.Model("", options, 0, small_codes(), torch.nn.Identity(), 1.0, longest=16)
+    found = list(popspike_measure.recall_rows(model))
+    assert found[-1] == ("store_recall", "longest_trained", 16)
+    assert [task for task, _, _ in found[:-1]] == [f"store_recall_{d}" for d in (0, 1, 2, 4, 8, 16, 32)]
+    assert all((rows[:, -1] == store_recall.BEFORE).all() for rows in shown)
+    assert [rows.shape[1] - 3 - store_recall.BEFORE for rows in shown] == [0, 1, 2, 4, 8, 16, 32]
+
+
 @pytest.mark.slow
 def test_memory_is_learned(tmp_path) -> None:  # type: ignore[no-untyped-def]
     write_embedding(tmp_path / "t.parquet", table(80, 40))
     options = {"dims": 32, "width": 128, "longest": 8, "dead_layers": "warn"}
     torch.manual_seed(0)
     task = store_recall.task([tmp_path / "t.parquet"], options)
-    how = Settings(steps=600, batch=64, weights={"vector": 1}, learning_rate=0.003, clip_norm=1.0, warmup_steps=20)
+    how = Settings(steps=300, batch=64, weights={"vector": 1}, learning_rate=0.005, clip_norm=1.0, warmup_steps=20)
     train(task.model, task.data, task.loss, how, tmp_path / "run")
     assert task.held_out is not None
     assert task.held_out(task.model.eval())["accuracy"] > 0.95
@@ -131,8 +176,42 @@ def test_ranks_with_prior_are_those_of_all_scores() -> None:
         return [1 + int((row > row[word]).sum()) for row, word in zip(scores, right, strict=True)]
 
     similar = queries @ words.T
-    assert popspike_measure.by_similarity("decoded", side, right).tolist() == expected(similar)
-    assert popspike_measure.by_prior(side, prior, 2.0, right).tolist() == expected(2 * similar + prior)
+    assert popspike_measure.by_similarity(side, right).tolist() == expected(similar)
+    found = popspike_measure.by_prior(side, prior, (1.0, 2.0), right)
+    assert found.tolist() == [expected(a * similar + prior) for a in (1, 2)]
+
+
+def test_ranks_of_bits_are_those_of_faiss() -> None:
+    draw = np.random.default_rng(0)
+    words, queries = (draw.random(size=(n, 6)) < 0.5 for n in (50, 200))  # 64 codes: most distances are tied
+    side, right = popspike_measure.of_bits(queries, words), draw.integers(50, size=200)
+    assert side.nbytes == 1
+    every = popspike_measure.nearest(side, 50) == right[:, None]
+    assert every.any(axis=1).all()
+    assert popspike_measure.by_similarity(side, right).tolist() == (every.argmax(axis=1) + 1).tolist()
+    assert len(set(popspike_measure.nearest(side, 1)[:, 0].tolist())) > 10
+
+
+def test_hamming_distance_in_unary_is_that_of_counts() -> None:
+    counts = np.random.default_rng(0).integers(5, size=(20, 7))
+    bits = popspike_measure.unary(counts, 4)
+    assert bits.shape == (20, 28)
+    assert ((bits[:1] != bits).sum(1) == abs(counts[:1] - counts).sum(1)).all()
+
+
+def test_each_index_says_what_a_word_takes() -> None:
+    codes = small_codes(steps=3)
+    queries = {"decoded": codes.vectors[:5], "spikes": codes.spikes[:5].sum(1)}
+    found = popspike_measure.sides(queries, codes)
+    assert {name: side.nbytes for name, side in found.items()} == {
+        "decoded": 4 * 8,
+        "hamming": 1,
+        "spikes": 4 * 8 * 4,
+        "spike_bits": 8 * 4 * 3 // 8,
+    }
+    for side in found.values():  # words asked for by their own codes
+        best = (side.queries * side.words[:5]).sum(1)
+        assert (best[:, None] >= side.queries @ side.words.T - 1e-5).all()
 
 
 @pytest.mark.parametrize(
@@ -157,8 +236,22 @@ def test_words_of_another_table_are_refused(tmp_path) -> None:  # type: ignore[n
         write_parquet(tmp_path / f"{name}.parquet", tokens, {"words": words})
     with pytest.raises(UserError, match=r"other\.parquet: its numbers are of a table of 81 words"):
         next_word.task([tmp_path / "t.parquet", *[tmp_path / "other.parquet"] * 2], {**SMALL, "length": 2})
-    with pytest.raises(UserError, match=r"bad\.parquet: holds word 99, and the table has 80 words"):
+    with pytest.raises(UserError, match=r"bad\.parquet: holds word 99, and those of the table are 0 to 80"):
         next_word.task([tmp_path / "t.parquet", *[tmp_path / "bad.parquet"] * 2], {**SMALL, "length": 2})
+
+
+@pytest.mark.parametrize("wrong", [-1, 80])
+def test_numbers_that_no_word_has_are_refused_where_words_are_ranked(tmp_path, wrong: int) -> None:  # type: ignore[no-untyped-def]
+    tokens = pa.table({"tokens": pa.array([[1, 2, 80], [3, wrong, 80]], pa.list_(pa.int32()))})
+    write_parquet(tmp_path / "test.parquet", tokens, {"words": "80"})
+    with pytest.raises(UserError, match=rf"test\.parquet: holds word {wrong}, and those of the table are 0 to 79"):
+        word_sequences.read(tmp_path / "test.parquet", 80)
+
+
+def test_documents_too_short_to_predict_are_refused_by_file() -> None:
+    short = [np.zeros(popspike_measure.CONTEXT, np.int32)]
+    with pytest.raises(UserError, match=r"test\.parquet: no document has more than 16 known words"):
+        popspike_measure.places(short, 10, 80, Path("test.parquet"))
 
 
 def test_fewer_than_64_words_are_refused() -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from pipeline.codec import NotApplicableError, load, save
 from pipeline.neurons import integrate_fire
-from pipeline.snn import phase_neurons, phase_readout, spikingjam
+from pipeline.snn import axes, firing, phase_neurons, phase_readout, spikingjam
 from pipeline.snn.spikingjam import build, fit_together
 from pipeline.spikes import staggered
+from pipeline.spikes.train import SpikeTrain
 from pipeline.stage import UserError
 
 
@@ -54,13 +55,13 @@ def test_its_spikes_are_those_of_integrate_and_fire_whose_membrane_stays_in_boun
 
 
 def test_circular_shifts_keep_the_counts_and_others_do_not():
-    spikes = (np.random.default_rng(0).random((50, 7, 9)) < 0.3).astype(np.int8)
+    spikes = (np.random.default_rng(0).random((50, 9, 7 * 2)) < 0.3).astype(np.uint8)  # [n, T, values x P]
     shifts = np.array([0, 1, 3, 4, 5, 7, 8])
-    found = phase_readout.shifted_sum(spikes, shifts)
-    expected = sum(np.roll(spikes[:, k], -shift, axis=-1) for k, shift in enumerate(shifts))
+    found = np.unpackbits(phase_readout.shifted(np.packbits(spikes, axis=2), shifts, 14), axis=2, count=14)
+    expected = np.stack([np.roll(spikes[:, :, j], -shifts[j % 7], axis=1) for j in range(14)], axis=2)
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(found.sum(axis=-1), spikes.sum(axis=(1, 2)))
-    cut = sum(spikes[:, k, shift:].sum(axis=-1) for k, shift in enumerate(shifts))
+    np.testing.assert_array_equal(found.sum(axis=1), spikes.sum(axis=1))
+    cut = sum(spikes[:, shifts[j % 7] :, j].sum(axis=1) for j in range(14))
     assert (cut < spikes.sum(axis=(1, 2))).all()
 
 
@@ -84,6 +85,19 @@ def test_training_lowers_the_error_of_unseen_rows(fitted):
     np.testing.assert_allclose(turned.T @ turned, np.eye(12), atol=1e-5)
 
 
+def test_training_is_begun_only_where_a_step_helps_rows_that_it_has_not_seen():
+    sparse, plain = mixed(1000), np.random.default_rng(0).standard_normal((1000, 12)).astype(np.float32)
+    for x, expected in ((sparse, True), (plain * np.linspace(1, 0.1, 12, dtype=np.float32), False)):
+        rows = axes.centred(x, "x")
+        held, others = axes.parts(rows, 0)
+        principal = axes.principal(rows)
+        turned = axes.turned(others, principal, 0.1)
+        np.testing.assert_allclose(turned.T @ turned, np.eye(12), atol=1e-5)
+        assert axes.surrogate(others @ turned, 0.1) < axes.surrogate(others @ principal, 0.1)
+        assert axes.helps(others, held, principal, 0.1) == expected
+    np.testing.assert_array_equal(spikingjam.rotation(x, 16, 0, "x", 10), principal)
+
+
 def test_without_attention_what_is_read_is_what_resets_took_away():
     y = np.random.default_rng(0).standard_normal((300, 5))
     neurons = phase_neurons.phases(np.abs(y).max(axis=0), 0.1, 16)
@@ -93,27 +107,38 @@ def test_without_attention_what_is_read_is_what_resets_took_away():
 
 def test_the_potential_is_bounded_and_thresholds_fall():
     neurons = phase_neurons.phases(np.ones(2), 0.1, 8)
-    np.testing.assert_array_equal(*(phase_neurons.fire(np.full((1, 2), y), neurons) for y in (1.0, 50.0)))
+    np.testing.assert_array_equal(*(phase_neurons.fire(np.full((1, 2), y), neurons).packed for y in (1.0, 50.0)))
     assert (np.diff(neurons.threshold, axis=0) < 0).all()
     silent = phase_neurons.phases(np.array([0.07]), 0.1, 8)
-    assert not phase_neurons.fire(np.array([[0.07]]), silent).any()
+    assert not phase_neurons.fire(np.array([[0.07]]), silent).spikes
+
+
+def test_a_neuron_fires_as_its_equations_say():
+    y = np.random.default_rng(1).standard_normal((50, 9)) ** 3
+    neurons = phase_neurons.phases(np.abs(y).max(axis=0), 0.2, 6)
+    u, found = y.copy(), phase_neurons.fire(y, neurons)
+    for t in range(6):
+        spikes = np.sign(u) * (np.abs(u) >= neurons.threshold[t])
+        u -= neurons.weight[t] * spikes
+        np.testing.assert_array_equal(found.plane(t), spikes)
 
 
 def test_attention_is_read_as_its_equation_says_and_solved_for_least_squares():
     rng = np.random.default_rng(0)
     y = rng.standard_normal((200, 4)) ** 3
     neurons = phase_neurons.phases(np.abs(y).max(axis=0), 0.4, 6)
-    spikes = phase_neurons.fire(y, neurons)
+    train = phase_neurons.fire(y, neurons)
+    spikes = phase_readout.by_neuron(train)
     attention = rng.standard_normal((6, 6))
     expected = np.zeros_like(y)
     for t in range(6):
         gain = 1 + sum(attention[t, phi] * np.abs(spikes[:, :, (t + phi) % 6]) for phi in range(6))
         expected += neurons.weight[t] * spikes[:, :, t] * gain
-    np.testing.assert_allclose(phase_readout.read(spikes, neurons.weight, attention), expected, atol=1e-9)
-    solved = phase_readout.solve(spikes, neurons.weight, y)
+    np.testing.assert_allclose(phase_readout.read(train, neurons.weight, attention), expected, atol=1e-9)
+    solved = phase_readout.solve(train, neurons.weight, y)
 
     def left(c):
-        return np.square(y - phase_readout.read(spikes, neurons.weight, c)).sum()
+        return np.square(y - phase_readout.read(train, neurons.weight, c)).sum()
 
     assert left(solved) < 0.95 * left(np.zeros((6, 6)))
     moved = [solved + 0.05 * rng.standard_normal((6, 6)) for _ in range(20)]
@@ -140,6 +165,10 @@ def test_saved_it_decodes_as_before_and_naming_it_does_not_import_torch(fitted, 
         ("spikingjam_16_0", "above 0 and below the 16"),
         ("spikingjam_4_4", "above 0 and below the 4"),
         ("spikingjam_16_0.50", "spikingjam has no codec"),
+        ("spikingjam_4x0_1", "2 timesteps at least"),
+        ("spikingjam_4x4_4", "above 0 and below the 4"),
+        ("spikingjam_1x4_1", "2 to 16 neurons a value"),
+        ("spikingjam_17x4_1", "2 to 16 neurons a value"),
         ("spikingjam_exact_16x0_8", "staggered has no codec"),
         ("spikingjam_exact_15x16_8", "neurons x timesteps of at least 255, not 240"),
     ],
@@ -149,11 +178,33 @@ def test_names_that_there_are_not(name, why):
         build(name, 0)
 
 
-def test_a_dead_layer_is_said():
+def test_a_dead_layer_is_said_and_leaves_out_no_other_codec():
     with pytest.raises(NotApplicableError, match=r"spikingjam_16_1: layer of 3 neurons: none fires, for all rows"):
         build("spikingjam_16_1", 0).fit(np.full((20, 3), 0.25, np.float32))
-    with pytest.raises(NotApplicableError, match=r"layer of 12 neurons: none fires, for 1e-05 spikes"):
-        fit_together(["spikingjam_16_0.00001"], 0, mixed(100), {"steps": 0})
+    names = ["spikingjam_exact_4x4_4", "spikingjam_16_0.00001", "spikingjam_2x4_0.00001"]
+    exact, *dead = fit_together(names, 0, mixed(100), {"steps": 0}).values()
+    assert isinstance(exact, spikingjam.Exact)
+    for neurons, name, error in zip((12, 24), names[1:], dead, strict=True):
+        assert str(error) == f"{name}: layer of {neurons} neurons, 1e-05 spikes a value: no neuron fired"
+
+
+@pytest.mark.parametrize("name", ["spikingjam_16_0.00001", "spikingjam_2x4_0.00001"])
+def test_a_dead_layer_stops_or_is_rescued(name, caplog):
+    with pytest.raises(UserError, match=f"{name}: layer of .* no neuron fired; `dead_layers: rescue` moves"):
+        fit_together([name], 0, mixed(100), {"steps": 0, "dead_layers": "stop"})
+    codec = fit_together([name], 0, mixed(100), {"steps": 0, "dead_layers": "rescue"})[name]
+    assert codec.spike_train(codec.encode(mixed(100))).spikes > 0
+    assert "no neuron fired; its thresholds are moved" in caplog.text
+
+
+def test_a_saturated_layer_is_said():
+    def fire(threshold):
+        rate = 0.99 if threshold < 1 else 0.5
+        return SpikeTrain(np.packbits(np.random.default_rng(0).random((1, 2, 800)) < rate, axis=2), 800)
+
+    with pytest.raises(NotApplicableError, match=r"layer x: 99% of all neurons and steps fired"):
+        firing.settled("layer x", 0.4, fire, "warn")
+    assert firing.settled("layer x", 0.4, fire, "rescue") == pytest.approx(0.4 / 0.7**3)
 
 
 def test_codes_of_another_table_and_options_that_there_are_not(fitted):
@@ -162,6 +213,8 @@ def test_codes_of_another_table_and_options_that_there_are_not(fitted):
         fitted["spikingjam_16_1"].decode(other.encode(mixed(5, dims=20)))
     with pytest.raises(UserError, match="spikingjam"):
         fit_together(["spikingjam_16_1"], 0, mixed(100), {"colour": 1})
+    with pytest.raises(UserError, match="dead_layers must be one of stop, rescue, warn, not 'ignore'"):
+        fit_together(["spikingjam_16_1"], 0, mixed(100), {"dead_layers": "ignore"})
     with pytest.raises(UserError, match="steps must be a whole number of at least 0, not -1"):
         fit_together(["spikingjam_16_1"], 0, mixed(100), {"steps": -1})
 

@@ -1,10 +1,12 @@
 # Requires  data/corpus/documents, the embedding table TABLES[0], and of spikingjam results/codecs and results/metrics.
 # Makes     data/corpus/language (documents, tokenizer and tokens of language models, parted by document), data/snn/words
-#           (the table's words as sequences), results/snn/models/<task>/<variant>-<seed>.safetensors and .parquet (weights
+#           (the table's words as sequences), data/snn/sentences (sentences and the sentence model's vectors of them, where
+#           the sentence encoder is trained), results/snn/models/<task>/<variant>-<seed>.safetensors and .parquet (weights
 #           and log of each training), results/snn/<network>.parquet (what each does), results/snn.csv and
-#           results/snn.parquet (all of it), and figures.
+#           results/snn.parquet (all of it), results/snn/sentence_vectors.parquet (an embedding table, of the sentence encoder),
+#           results/snn/activity (spikes, membranes and attention on one input), figures.
 #
-#           Outside `rule all`: results/snn_ablation.csv (`make snn-ablation`).
+#           Outside `rule all`: results/snn_ablation.csv and its figure (`make snn-ablation`).
 #
 # Settings of a task's trials are tried each, of all variants alike, and the best by held-out data is the model
 # (results/snn/models/<task>/trials, and <variant>-<seed>.trials.csv beside the model).
@@ -18,6 +20,7 @@ SNN_NETWORKS = SNN["networks"] if NEEDS_CORPUS else []
 LANGUAGE = "data/corpus/language"
 SNN_WORDS = f"data/snn/words/{SNN_TABLE}"
 SNN_EMBEDDING = f"data/embeddings/{SNN_TABLE}.parquet"
+SENTENCES = "data/snn/sentences"
 
 # What is trained for each network, by task: the module of each variant. Where it is one for all, its option `variant` says
 # which is meant.
@@ -32,6 +35,9 @@ SNN_TASKS = {
         "next_word": "pipeline.snn.next_word",
         "store_recall": "pipeline.snn.store_recall",
     },
+    "sentence_encoder": {
+        "sentence_encoder": "pipeline.snn.sentence_encoder",
+    },
 }
 SNN_INPUTS = {
     "spikformer": [f"{LANGUAGE}/tokens/train", f"{LANGUAGE}/tokens/validation"],
@@ -41,6 +47,9 @@ SNN_INPUTS = {
         f"{SNN_WORDS}/validation.parquet",
     ],
     "store_recall": [SNN_EMBEDDING],
+    "sentence_encoder": [
+        f"{SENTENCES}/{name}.parquet" for name in ("train", "validation", "tokens")
+    ],
 }
 SNN_MODULES = {task: one for of in SNN_TASKS.values() for task, one in of.items()}
 # Settings laid over the task's own, a trial each; without them the one training is the model.
@@ -92,10 +101,29 @@ SNN_MEASUREMENTS = [
     *expand("results/snn/{network}.parquet", network=SNN_NETWORKS),
     *SPIKINGJAM,
 ]
+# The model whose activity is drawn: the first seed of a task's spiking network.
+SNN_DRAWN = {
+    network: f"results/snn/models/{task}/spiking-{SNN[task]['seeds'][0]}.safetensors"
+    for network, task in {
+        "spikformer": "spikformer",
+        "popspike": "store_recall",
+    }.items()
+    if network in SNN_NETWORKS and "spiking" in SNN[task]["variants"]
+}
+SNN_ACTIVITY = {
+    "spikformer": ["raster", "membrane", "attention"],
+    "popspike": ["raster", "membrane"],
+}
 SNN_FIGURES = [
     *(["snn_training"] if SNN_MODELS else []),
     *(["snn_energy"] if SNN_NETWORKS else []),
     *(["snn_memory"] if "popspike" in SNN_NETWORKS else []),
+    *(["snn_spikingjam"] if SPIKINGJAM else []),
+    *[
+        f"snn_{network}_{what}"
+        for network in SNN_DRAWN
+        for what in SNN_ACTIVITY[network]
+    ],
 ]
 SNN_RESULTS = (
     [
@@ -319,6 +347,81 @@ rule spikformer_measure:
         " --output {output} 2>&1 | tee {log}"
 
 
+use rule tokenizer as sentence_tokenizer with:
+    input:
+        code("pipeline.corpus.tokenizer"),
+        all=f"{LANGUAGE}/documents",
+    output:
+        "data/snn/sentence_tokenizer.json",
+    log:
+        "logs/sentence_tokenizer.log",
+    benchmark:
+        "results/timing/sentence_tokenizer.tsv"
+    params:
+        documents=f"{LANGUAGE}/documents/train",
+        size=SNN["sentences"]["vocabulary_size"],
+        lowercase="--lowercase" if config["tokens"]["lowercase"] else "",
+
+
+rule sentences:
+    input:
+        code=code("pipeline.snn.sentences"),
+        documents=f"{LANGUAGE}/documents",
+        tokenizer="data/snn/sentence_tokenizer.json",
+    output:
+        expand(
+            f"{SENTENCES}/{{name}}.parquet",
+            name=["train", "validation", "test", "tokens"],
+        ),
+    log:
+        "logs/sentences.log",
+    benchmark:
+        "results/timing/sentences.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2500 * attempt,
+    params:
+        folder=SENTENCES,
+        counts=" ".join(
+            f"--{name} {SNN['sentences'][name]}"
+            for name in ("train", "validation", "test", "longest")
+        ),
+        device=config["device"],
+    message:
+        "Sentences and the sentence model's vectors of them"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.snn.sentences --documents {input.documents}"
+        " --tokenizer {input.tokenizer} {params.counts} --device {params.device} --output {params.folder} 2>&1 | tee {log}"
+
+
+rule sentence_encoder_measure:
+    input:
+        code=code(
+            "pipeline.evaluation.sentence_encoder",
+            "pipeline.spikes.spike_codes",
+            "pipeline.codecs.binary",
+        ),
+        sentences=rules.sentences.output,
+        models=snn_models("sentence_encoder"),
+    output:
+        measurements="results/snn/sentence_encoder.parquet",
+        vectors="results/snn/sentence_vectors.parquet",
+    log:
+        "logs/snn/sentence_encoder.log",
+    benchmark:
+        "results/timing/snn/sentence_encoder.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2500 * attempt,
+    params:
+        folder=SENTENCES,
+    message:
+        "Measure the sentence encoders"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.evaluation.sentence_encoder --sentences {params.folder}"
+        " --models {input.models:q} --vectors {output.vectors} --output {output.measurements} 2>&1 | tee {log}"
+
+
 rule position_ablation:
     input:
         code=code("pipeline.snn.position_ablation"),
@@ -366,11 +469,13 @@ rule popspike_measure:
     params:
         words=SNN_WORDS,
         queries=SNN["queries"],
+        device=config["device"],
     message:
         "PopSpike: next words and memory, measured"
     shell:
         "OMP_NUM_THREADS={threads} python -m pipeline.snn.popspike_measure --embedding {input.embedding:q}"
-        " --words {params.words:q} --models {input.models:q} --queries {params.queries} --output {output} 2>&1 | tee {log}"
+        " --words {params.words:q} --models {input.models:q} --queries {params.queries} --device {params.device}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 rule spikingjam_measure:
@@ -479,7 +584,7 @@ rule snn_figure:
     benchmark:
         "results/timing/snn_figure/{what}.tsv"
     wildcard_constraints:
-        what="energy|memory",
+        what="energy|memory|spikingjam",
     threads: 1
     resources:
         mem_mb=1000,
@@ -490,3 +595,121 @@ rule snn_figure:
     shell:
         "python -m pipeline.plots.snn_{wildcards.what} --measurements {input.measurements} --output {params.target}"
         " 2>&1 | tee {log}"
+
+
+rule spikformer_activity:
+    input:
+        code=code("pipeline.snn.spikformer_activity"),
+        model=SNN_DRAWN.get("spikformer", []),
+        tokens=f"{LANGUAGE}/tokens/test",
+        tokenizer=f"{LANGUAGE}/tokenizer.json",
+    output:
+        "results/snn/activity/spikformer.safetensors",
+    log:
+        "logs/snn/spikformer_activity.log",
+    benchmark:
+        "results/timing/snn/spikformer_activity.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    message:
+        "Spikes, membranes and attention of the spiking language model"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.snn.spikformer_activity --model {input.model} --tokens {input.tokens}"
+        " --tokenizer {input.tokenizer} --output {output} 2>&1 | tee {log}"
+
+
+rule popspike_activity:
+    input:
+        code=code("pipeline.snn.popspike_activity"),
+        model=SNN_DRAWN.get("popspike", []),
+        embedding=SNN_EMBEDDING,
+    output:
+        "results/snn/activity/popspike.safetensors",
+    log:
+        "logs/snn/popspike_activity.log",
+    benchmark:
+        "results/timing/snn/popspike_activity.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+    message:
+        "Spikes and membranes of PopSpike"
+    shell:
+        "OMP_NUM_THREADS={threads} python -m pipeline.snn.popspike_activity --model {input.model}"
+        " --embedding {input.embedding:q} --output {output} 2>&1 | tee {log}"
+
+
+rule spikformer_activity_figures:
+    input:
+        code=code("pipeline.plots.snn_activity"),
+        recording="results/snn/activity/spikformer.safetensors",
+    output:
+        [
+            report(
+                f"results/figures/snn_spikformer_{what}.png",
+                caption=f"../report/snn_{what}.rst",
+                category="Figures",
+                labels={"figure": f"{what} of spikformer"},
+            )
+            for what in SNN_ACTIVITY["spikformer"]
+        ],
+    log:
+        "logs/snn_figure/spikformer.log",
+    benchmark:
+        "results/timing/snn_figure/spikformer.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        target=lambda wildcards, output: output[0].removesuffix("_raster.png"),
+    message:
+        "Figures: {output}"
+    shell:
+        "python -m pipeline.plots.snn_activity --recording {input.recording} --output {params.target} 2>&1 | tee {log}"
+
+
+use rule spikformer_activity_figures as popspike_activity_figures with:
+    input:
+        code=code("pipeline.plots.snn_activity"),
+        recording="results/snn/activity/popspike.safetensors",
+    output:
+        [
+            report(
+                f"results/figures/snn_popspike_{what}.png",
+                caption=f"../report/snn_{what}.rst",
+                category="Figures",
+                labels={"figure": f"{what} of popspike"},
+            )
+            for what in SNN_ACTIVITY["popspike"]
+        ],
+    log:
+        "logs/snn_figure/popspike.log",
+    benchmark:
+        "results/timing/snn_figure/popspike.tsv"
+
+
+rule position_ablation_figure:
+    input:
+        code=code("pipeline.plots.snn_positions"),
+        table="results/snn_ablation.csv",
+    output:
+        report(
+            "results/figures/snn_ablation.png",
+            caption="../report/snn_positions.rst",
+            category="Figures",
+            labels={"figure": "ablation of positions"},
+        ),
+    log:
+        "logs/snn_figure/ablation.log",
+    benchmark:
+        "results/timing/snn_figure/ablation.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        target=lambda wildcards, output: output[0].removesuffix(".png"),
+    message:
+        "Figure: {output}"
+    shell:
+        "python -m pipeline.plots.snn_positions --table {input.table} --output {params.target} 2>&1 | tee {log}"

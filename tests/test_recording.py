@@ -1,0 +1,44 @@
+"""Recordings go to disk and back, and what is none is refused in a line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import recording
+from pipeline.recording import Attention, Layer, Recording
+from pipeline.stage import UserError
+
+
+def made() -> Recording:
+    rng = np.random.default_rng(0)
+    spikes = rng.integers(0, 2, (4, 5)).astype(np.uint8)
+    potential, threshold = rng.normal(size=(2, 2, 4)).astype(np.float32).transpose(0, 2, 1)
+    layer = Layer("block 1", "MLP input", 9, spikes, np.array([1, 3], np.int32), potential, threshold)
+    weights = rng.random((3, 2, 2, 6)).astype(np.float32)
+    shift, pace, decay = rng.random((3, 3)).astype(np.float32)
+    attention = {"block 1": Attention(weights, shift, pace, decay)}
+    return Recording("Spikformer", 2, ["a", "ß"], True, [layer], attention, {"store": 1})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    before = made()
+    recording.write(tmp_path / "one.safetensors", before)
+    after = recording.read(tmp_path / "one.safetensors")
+    for name in ("network", "timesteps", "places", "rests", "marks"):
+        assert getattr(after, name) == getattr(before, name)
+    (layer,), (expected,) = after.layers, before.layers
+    assert layer[:3] == expected[:3]
+    for found, wanted in zip(layer[3:], expected[3:], strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    for found, wanted in zip(after.attention["block 1"], before.attention["block 1"], strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no safetensors"])
+def test_other_files_are_refused_by_name(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "one.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"one\.safetensors: not a recording"):
+        recording.read(path)
