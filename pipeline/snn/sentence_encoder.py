@@ -9,8 +9,8 @@ These neurons do not leak: they integrate over the whole sentence. They fire sig
 (`integrate_fire.signed`, soft reset), and go on without input until all are quiet, so c [code], spikes less negative
 spikes, is S / theta to within half a spike: the sentence's spike code. Backward, rounding passes gradients straight
 through. W_y is a fixed rotation, which spreads what is said over all neurons: cosines of c are those of y. While
-training, theta follows the standard deviation of S over `resolution`. The dense encoder has c = S / theta, the blocks of
-`transformer`, their MLPs as wide as makes it as large, and GELU for LIF.
+training, theta follows the standard deviation of S over `resolution`. The dense encoder has c = S / theta, the blocks
+of `transformer`, their MLPs as wide as makes it as large, and GELU for LIF.
 
 Both begin as a linear model, g = 0 and W_c = 0, with w = log((m + 1) / (m_token + 1)) where m_token of m sentences
 have the token, and W_e from ridge regression of the sentences' vectors on the sums of w e over their tokens. (Tulkens
