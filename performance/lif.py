@@ -1,10 +1,13 @@
 """How fast a layer of leaky integrate-and-fire neurons goes forward and backward, against SpikingJelly and snnTorch.
 
-Ours is the fused kernel by way of `leaky`'s interface; SpikingJelly's LIFNode runs its multi-step in torch, snnTorch's
-Leaky the loop that its users write. All get the same current [T, B, N] and gradient, have the atan surrogate and are
-checked to spike alike, each in its own reset. Interleaved, medians; as many threads as torch takes. A peer that is not
-installed is left out, with a warning. On a GPU (`--device cuda`) ours is the Triton kernel and SpikingJelly takes its
-own; memory is the most that is allocated beside the current, forward only.
+Each is used as its users do: ours is the layer `LIF` (fused kernel), SpikingJelly's node runs its multi-step and is
+reset before each pass, snnTorch's Leaky is called in the loop that its users write. Like is measured against like:
+with decay and threshold fixed (LIFNode, Leaky), and with gradients of them (ParametricLIFNode, which learns one decay
+and no threshold; Leaky with learn_beta and learn_threshold, one of each; ours learns both for each neuron). All get the
+same current [T, B, N] and gradient, have the atan surrogate and are checked to spike alike, each in its own reset.
+Interleaved, medians; as many threads as torch takes. A peer that is not installed is left out, with a warning. On a GPU
+(`--device cuda`) ours is the Triton kernel and SpikingJelly takes its own; memory is the most that is allocated beside
+the current, forward only.
 
 Makes   a CSV: what, size, unit (milliseconds; bytes kept for the backward pass), ours, peer, peer_value, ratio (above
         1: ours is better).
@@ -20,7 +23,7 @@ from torch import Tensor
 
 from performance.measurement import alone, medians, row, write_rows
 from pipeline import stage
-from pipeline.neurons.fused import fused_leaky
+from pipeline.neurons.lif import LIF
 from pipeline.stage import UserError
 
 SIZES = ((16, 16, 1024), (32, 32, 512), (100, 16, 512))
@@ -35,46 +38,53 @@ Layer = Callable[[Tensor], Tensor]
 class Peer(NamedTuple):
     name: str
     reset: str
+    learned: bool
     layer: Layer
 
 
-def ours(reset: str, device: torch.device, inplace: bool = False) -> Layer:
-    decay, threshold = torch.tensor(DECAY, device=device), torch.tensor(1.0, device=device)
-    return lambda current: fused_leaky(current, decay, threshold, reset, inplace=inplace)[0]
+def ours(neurons: int, reset: str, learned: bool, device: torch.device, inplace: bool = False) -> Layer:
+    return LIF(neurons, DECAY, reset=reset, learned=learned, inplace=inplace).to(device)
 
 
 def peers(device: torch.device) -> list[Peer]:
     """The libraries that are installed."""
     found = []
     try:
-        from spikingjelly.activation_based import neuron, surrogate
+        from spikingjelly.activation_based import functional, neuron, surrogate
 
-        node = neuron.LIFNode(
-            **{"tau": 1 / (1 - DECAY), "decay_input": False, "v_reset": None, "detach_reset": True, "step_mode": "m"},
-            surrogate_function=surrogate.ATan(),
-        ).to(device)
+        same = {"decay_input": False, "v_reset": None, "detach_reset": True, "step_mode": "m"}
+        tau, slope = 1 / (1 - DECAY), surrogate.ATan()
+        nodes = (
+            neuron.LIFNode(tau=tau, surrogate_function=slope, **same),
+            neuron.ParametricLIFNode(init_tau=tau, surrogate_function=slope, **same),
+        )
+        for learned, node in enumerate(one.to(device) for one in nodes):
 
-        def multi_step(current: Tensor) -> Tensor:
-            node.reset()
-            return node(current)
+            def multi_step(current: Tensor, node: torch.nn.Module = node) -> Tensor:
+                functional.reset_net(node)
+                spikes: Tensor = node(current)
+                return spikes
 
-        found.append(Peer(f"spikingjelly {metadata.version('spikingjelly')} LIFNode", "immediate", multi_step))
+            name = f"spikingjelly {metadata.version('spikingjelly')} {type(node).__name__}"
+            found.append(Peer(name, "immediate", bool(learned), multi_step))
     except ModuleNotFoundError as error:
         stage.log.warning("spikingjelly is left out: package %r is not installed", error.name)
     try:
         import snntorch
         from snntorch import surrogate as slopes
 
-        leaky = snntorch.Leaky(DECAY, spike_grad=slopes.atan()).to(device)
+        for learned in (False, True):
+            leaky = snntorch.Leaky(DECAY, spike_grad=slopes.atan(), learn_beta=learned, learn_threshold=learned)
+            leaky = leaky.to(device)
 
-        def loop(current: Tensor) -> Tensor:
-            potential, spikes = torch.zeros_like(current[0]), []
-            for one in current:
-                spike, potential = leaky(one, potential)
-                spikes.append(spike)
-            return torch.stack(spikes)
+            def loop(current: Tensor, leaky: torch.nn.Module = leaky) -> Tensor:
+                potential, spikes = torch.zeros_like(current[0]), []
+                for one in current:
+                    spike, potential = leaky(one, potential)
+                    spikes.append(spike)
+                return torch.stack(spikes)
 
-        found.append(Peer(f"snntorch {metadata.version('snntorch')} Leaky", "delayed", loop))
+            found.append(Peer(f"snntorch {metadata.version('snntorch')} Leaky", "delayed", learned, loop))
     except ModuleNotFoundError as error:
         stage.log.warning("snntorch is left out: package %r is not installed", error.name)
     return found
@@ -148,9 +158,14 @@ def measure(
         return waited(torch.no_grad()(lambda: layer(current)), device)
 
     found = []
-    for name, reset, layer in others:
-        mine = ours(reset, device)
+    for name, reset, learned, layer in others:
+        mine = ours(size[-1], reset, learned, device)
         alike(name, layer(current), mine(current))
+        if learned:
+            ours_s, other_s = medians(runs, shape, both(mine), both(layer))
+            what = "learned LIF forward and backward" + where
+            found.append(row(what, shape, "ms", ours_s * 1e3, name, other_s * 1e3, 3, less=True))
+            continue
         for what, way in (("LIF forward and backward", both), ("LIF forward", ahead)):
             ours_s, other_s = medians(runs, shape, way(mine), way(layer))
             found.append(row(what + where, shape, "ms", ours_s * 1e3, name, other_s * 1e3, 3, less=True))
@@ -160,14 +175,14 @@ def measure(
             sizes = (allocated(mine, current), allocated(layer, current))
             found.append(row("LIF memory, forward" + where, shape, "bytes", sizes[0], name, sizes[1], less=True))
             whole = (
-                current.nbytes + allocated(ours(reset, device, inplace=True), current.clone()),
+                current.nbytes + allocated(ours(size[-1], reset, False, device, inplace=True), current.clone()),
                 current.nbytes + sizes[1],
             )
             found.append(
                 row("LIF memory with current, in place" + where, shape, "bytes", whole[0], name, whole[1], less=True)
             )
     if not others:
-        (ours_s,) = medians(runs, shape, both(ours("immediate", device)))
+        (ours_s,) = medians(runs, shape, both(ours(size[-1], "immediate", False, device)))
         found.append(alone("LIF forward and backward" + where, shape, "ms", ours_s * 1e3, 3))
     return found
 

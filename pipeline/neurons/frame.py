@@ -1,4 +1,4 @@
-"""What the fused kernels of `leaky` are handed and hand back: tensors [T, M, N] of one type, contiguous."""
+"""What the fused kernels of `leaky` are handed and hand back: tensors of one type and device, contiguous."""
 
 from typing import NamedTuple
 
@@ -17,34 +17,41 @@ class Frame(NamedTuple):
 
 
 class Neurons(NamedTuple):
-    """Parameters [N] (`tau` is 1 / (1 - decay)) and the state before the first step [M, N]."""
+    """Parameters, [N] or one for all, and the state before the first step [..., N]; None: there is none, all rest."""
 
     decay: Tensor
-    tau: Tensor
     threshold: Tensor
-    strength: Tensor
-    trace_decay: Tensor
-    potential: Tensor
-    spiked: Tensor
-    trace: Tensor
+    strength: Tensor | None
+    trace_decay: Tensor | None
+    potential: Tensor | None
+    spiked: Tensor | None
+    trace: Tensor | None
 
 
 class Outcome(NamedTuple):
-    """Spikes [T, M, N] and the state after the last step [M, N]; or the gradients by them."""
+    """Spikes [T, ..., N] and the state after the last step [..., N], as far as there is one; or the gradients by them.
+
+    There is always a potential; its gradient may be missing.
+    """
 
     spikes: Tensor
-    potential: Tensor
-    spiked: Tensor
-    trace: Tensor
+    potential: Tensor | None
+    spiked: Tensor | None
+    trace: Tensor | None
 
 
 class Gradients(NamedTuple):
-    """By the current [T, M, N], by parameters [N], by the state before the first step [M, N]."""
+    """By the current [T, ..., N], by parameters [4, N] (without adaptation [2, N]), and by the state before the first
+    step [..., N]; None where they are not wanted."""
 
     current: Tensor
-    decay: Tensor
-    threshold: Tensor
-    strength: Tensor
-    trace_decay: Tensor
-    potential: Tensor
-    trace: Tensor
+    parameters: Tensor | None
+    potential: Tensor | None
+    trace: Tensor | None
+
+
+class Wanted(NamedTuple):
+    """Which gradients, beside the current's, are wanted."""
+
+    parameters: bool
+    state: bool

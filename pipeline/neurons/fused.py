@@ -6,7 +6,6 @@ spikes and the last state. float32 and float64 are computed as such, other types
 given back as they came.
 """
 
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,12 +13,11 @@ import torch
 from torch import Tensor
 
 from pipeline.neurons import leaky_cpu
-from pipeline.neurons.frame import Frame, Neurons, Outcome
-from pipeline.neurons.leaky import Adaptation, State, check, time_constant
+from pipeline.neurons.frame import Frame, Neurons, Outcome, Wanted
+from pipeline.neurons.leaky import Adaptation, State, check
 from pipeline.neurons.surrogate import Surrogate
 
-WIDTH = 1024
-"""Rows of fewer neurons are laid side by side up to so many values, that loops over them are worth their start."""
+COMPUTED = (torch.float32, torch.float64)
 
 
 def kernels(device: torch.device) -> ModuleType | None:
@@ -47,7 +45,8 @@ def fused_leaky(
     kernel: ModuleType | None = None,
     inplace: bool = False,
 ) -> tuple[Tensor, State]:
-    """As `leaky`, which says what is what. Raises ValueError as it does, and for a device that has no kernel.
+    """As `leaky`, which says what is what. Raises ValueError as it does, for a device that has no kernel, and for
+    parameters and states on another device than the current.
 
     With `inplace`, spikes are written over the current where no gradient is wanted (and it is contiguous and of a type
     that is computed as such): at inference a layer then takes no memory but its state's.
@@ -56,77 +55,87 @@ def fused_leaky(
     kernel = kernel or kernels(current.device)
     if kernel is None:
         raise ValueError(f"there is no fused kernel for {current.device}")
-    given = state or State(None)  # type: ignore[arg-type]
-    spikes, potential, spiked, trace = _Leaky.apply(
-        kernel, Frame(reset, surrogate, adaptation is not None, bounds), inplace, current, decay, threshold,
-        *(adaptation or (None, None)), given.potential, given.spiked, given.trace,
-    )  # fmt: skip
-    return spikes, State(potential, spiked if reset == "delayed" else None, None if adaptation is None else trace)
+    strength, rho = adaptation or (None, None)
+    potential, spiked, trace = state or (None, None, None)
+    frame = Frame(reset, surrogate, adaptation is not None, bounds)
+    found = _Leaky.apply(kernel, frame, inplace, current, decay, threshold, strength, rho, potential, spiked, trace)
+    return found[0], State(*found[1:])
 
 
 class _Leaky(torch.autograd.Function):
-    """Shapes and types are brought to what kernels take, and back, in here: autograd would see a dozen steps more."""
+    """Types and shapes are brought to what kernels take, and back, in here: autograd would see a dozen steps more.
+
+    What kernels are given is checked here, too: they take addresses, and trust them.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, kernel: ModuleType, frame: Frame, inplace: bool, current: Tensor, *given: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        dtype = current.dtype if current.dtype in (torch.float32, torch.float64) else torch.float32
-        shape, neurons = current.shape, current.shape[-1]
-        rows = current[0].numel() // max(neurons, 1)
-        beside = next((n for n in range(max(1, WIDTH // max(neurons, 1)), 0, -1) if rows % n == 0), 1)
-        laid = current.detach().to(dtype).reshape(shape[0], -1, beside * neurons).contiguous()
-        none, rest = laid.new_zeros(beside * neurons), laid.new_zeros(laid.shape[1:])
-
-        def parameter(one: Tensor | None) -> Tensor:
-            if one is None:
-                return none
-            one = one.detach().to(dtype).expand(neurons)
-            return one.repeat(beside) if beside > 1 else one.contiguous()
-
-        def before(one: Tensor | None) -> Tensor:
-            if one is None:
-                return rest
-            return one.detach().to(dtype).expand(shape[1:]).reshape(rest.shape).contiguous()
-
-        decay, threshold, strength, rho = map(parameter, given[:4])
-        each = Neurons(decay, time_constant(decay, dtype), threshold, strength, rho, *map(before, given[4:]))
+    ) -> tuple[Tensor | None, ...]:
+        computed = current.dtype if current.dtype in COMPUTED else torch.float32
+        like = current if current.dtype == computed else current.to(computed)
+        like = like if like.is_contiguous() else like.contiguous()
+        row, width = like.shape[1:], like.shape[-1:]
+        potential, spiked, trace = given[4:]
+        states = (potential, spiked if frame.reset == "delayed" else None, trace if frame.adaptive else None)
+        neurons = Neurons(
+            *(_laid(one, like, one.shape if one is not None and one.ndim == 0 else width) for one in given[:4]),  # type: ignore[arg-type]
+            *(_laid(one, like, row) for one in states),
+        )
         keep = any(ctx.needs_input_grad)
-        outcome, kept = kernel.forward(laid, each, frame, keep, inplace and not keep)
-        if kept:
+        outcome, kept = kernel.forward(like, neurons, frame, keep, inplace and not keep)
+        if keep:
             ctx.kernel, ctx.frame, ctx.kept = kernel, frame, len(kept)
-            ctx.given = [None if one is None else (one.shape, one.dtype) for one in (current, *given)]
-            ctx.save_for_backward(*kept, *each)
-        ctx.mark_non_differentiable(outcome.spiked)
-        ctx.set_materialize_grads(False)
-        return tuple(one.reshape(shape if one is outcome.spikes else shape[1:]).to(current.dtype) for one in outcome)
+            ctx.save_for_backward(*kept, *neurons)
+            wants = zip((current, *given), ctx.needs_input_grad[3:], strict=True)
+            ctx.given = [(one.shape, one.dtype) if one is not None and want else None for one, want in wants]
+            if outcome.spiked is not None:
+                ctx.mark_non_differentiable(outcome.spiked)
+            ctx.set_materialize_grads(False)
+        if computed == current.dtype:
+            return outcome
+        return tuple(None if one is None else one.to(current.dtype) for one in outcome)
 
     @staticmethod
     def backward(ctx: Any, *by: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved: Sequence[Tensor] = ctx.saved_tensors
+        saved, given = ctx.saved_tensors, ctx.given
         kept, neurons = saved[: ctx.kept], Neurons(*saved[ctx.kept :])
-        like, shape = kept[0], neurons.potential.shape
-        rest = like.new_zeros(shape)
-
-        def laid(one: Tensor | None) -> Tensor:
-            return rest if one is None else one.to(like.dtype).reshape(shape).contiguous()
-
-        by_spikes = like.new_zeros(like.shape) if by[0] is None else by[0].to(like.dtype).reshape(like.shape)
-        whole = Outcome(by_spikes.contiguous(), laid(by[1]), rest, laid(by[3]))
-        found = ctx.kernel.backward(kept, neurons, ctx.frame, whole)
-        through = (found.current, *found[1:5], found.potential, None, found.trace)
-        wanted = zip(through, ctx.given, ctx.needs_input_grad[3:], strict=True)
-        return (
+        like = kept[0]
+        row = like.shape[1:]
+        spikes = like.new_zeros(like.shape) if by[0] is None else by[0]
+        outcome = Outcome(
+            _laid(spikes, like, like.shape),  # type: ignore[arg-type]
+            _laid(by[1], like, row),
             None,
-            None,
-            None,
-            *(_as_given(one, of) if one is not None and wants else None for one, of, wants in wanted),
+            _laid(by[3], like, row),
         )
+        wanted = Wanted(any(given[1:5]), any(given[5:]))
+        found = ctx.kernel.backward(kept, neurons, ctx.frame, outcome, wanted)
+        parameters: tuple[Tensor | None, ...] = (None,) * 4
+        if found.parameters is not None:
+            parameters = (*found.parameters.unbind(), None, None)[:4]
+        through = (found.current, *parameters, found.potential, None, found.trace)
+        return (None, None, None, *map(_as_given, through, given))
 
 
-def _as_given(gradient: Tensor, given: tuple[torch.Size, torch.dtype]) -> Tensor:
+def _laid(one: Tensor | None, like: Tensor, shape: torch.Size) -> Tensor | None:
+    """A tensor as kernels take it: contiguous, of a shape, of the type and on the device of `like`."""
+    if one is None:
+        return None
+    if one.device != like.device:
+        raise ValueError(f"a tensor on {one.device}, the current on {like.device}")
+    if one.dtype != like.dtype:
+        one = one.to(like.dtype)
+    if one.shape != shape:
+        one = one.expand(shape)
+    return one if one.is_contiguous() else one.contiguous()
+
+
+def _as_given(gradient: Tensor | None, given: tuple[torch.Size, torch.dtype] | None) -> Tensor | None:
     """A gradient by what was expanded, as one by what was given: sums over whatever it was expanded to."""
+    if gradient is None or given is None:
+        return None
     shape, dtype = given
-    if gradient.numel() != shape.numel():
-        gradient = gradient.reshape(-1, shape.numel()).sum(0)
-    return gradient.reshape(shape).to(dtype)
+    if gradient.shape != shape:
+        gradient = gradient.sum_to_size(shape)
+    return gradient if gradient.dtype == dtype else gradient.to(dtype)

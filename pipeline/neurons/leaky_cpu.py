@@ -3,96 +3,124 @@
 Forward nothing is kept but spikes and the last state. Backward the potentials of a block are computed again from the
 current, bit for bit, which costs less than writing and reading them would. No multiply and add are fused into one
 rounding, so spikes and potentials are those of the reference.
+
+What a step is to read next is fetched a step before, since one step lies far from another. A kernel is handed the
+addresses of what it reads and writes: a layer would spend more time on naming tensors than on neurons. It runs in the
+threads of torch's own OpenMP: others would take processors from those, which wait for work spinning.
 """
 
+import ctypes
 import math
+from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
-from typing import TypeVar
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 import torch
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from torch import Tensor
 
-from pipeline.neurons.frame import Frame, Gradients, Neurons, Outcome
+from pipeline.neurons.frame import Frame, Gradients, Neurons, Outcome, Wanted
 from pipeline.neurons.recycled import Recycled
-
-T = TypeVar("T")
 
 CACHED = 1 << 16
 """Values of a block over all steps: 256 KiB of float32 in a cache of 1 MiB or so."""
 NARROWEST, WIDEST = 64, 512
-SMALL = 1 << 19
-"""Values under which a second thread costs more than it does."""
+SMALL = 1 << 17
+"""Values under which a second thread costs more than it does: one that comes late is waited for."""
 KINDS = {"atan": 0, "fast_sigmoid": 1, "sigmoid": 2, "triangle": 3}
+_ATAN = KINDS["atan"]
 
 
 def forward(
     current: Tensor, neurons: Neurons, frame: Frame, keep: bool, inplace: bool = False
 ) -> tuple[Outcome, tuple[Tensor, ...]]:
-    """Spikes and the last state of a current [T, M, N]; what `backward` is to be given (nothing if not `keep`).
+    """Spikes and the last state of a current [T, ..., N]; what `backward` is to be given (nothing if not `keep`).
 
     With `inplace` spikes take the place of the current.
     """
+    row = current.shape[1:]
     spikes = current if inplace else _memory().empty(current.shape, current.dtype)
-    last = [torch.empty_like(current[0]) for _ in range(3)]
-    arrays = [one.numpy() for one in neurons]
-    _over_blocks(
-        current,
-        lambda first, end, width: _forward(  # type: ignore[call-arg]
-            current.numpy(), *arrays, *_flags(frame), _constants(frame, current.dtype),
-            *(first, end, width, spikes.numpy()), *(one.numpy() for one in last),
-        ),
-    )  # fmt: skip
+    last = [
+        _memory().empty(row, current.dtype) if used else None
+        for used in (True, frame.reset == "delayed", frame.adaptive)
+    ]
+    _run("forward", current, neurons, frame, 0, (spikes, *last))
     return Outcome(spikes, *last), (current,) if keep else ()
 
 
-def backward(kept: Sequence[Tensor], neurons: Neurons, frame: Frame, by: Outcome) -> Gradients:
-    """Gradients of all inputs, given those `by` what came out."""
+def backward(kept: Sequence[Tensor], neurons: Neurons, frame: Frame, by: Outcome, wanted: Wanted) -> Gradients:
+    """Gradients of all inputs that are `wanted`, given those `by` what came out."""
     (current,) = kept
+    row = current.shape[1:]
     through = _memory().empty(current.shape, current.dtype)
-    states = [torch.empty_like(current[0]) for _ in range(2)]
-    arrays = [one.numpy() for one in neurons]
-
-    def work(first: int, end: int, width: int) -> np.ndarray:
-        sums = np.zeros((4, current.shape[2]))
-        _backward(  # type: ignore[call-arg]
-            current.numpy(), *arrays, *_flags(frame), KINDS[frame.surrogate.name], _constants(frame, current.dtype),
-            *(first, end, width), by.spikes.numpy(), by.potential.numpy(), by.trace.numpy(),
-            through.numpy(), *(one.numpy() for one in states), sums,
-        )  # fmt: skip
-        return sums
-
-    sums = torch.from_numpy(sum(_over_blocks(current, work))).to(current.dtype)
-    return Gradients(through, *sums, *states)
+    sums = parameters = None
+    if wanted.parameters:
+        count = 4 if frame.adaptive else 2
+        sums = _memory().empty((count, *row), current.dtype)
+        parameters = torch.zeros(count, current.shape[-1], dtype=torch.float64)
+    states = [_memory().empty(row, current.dtype) if wanted.state and used else None for used in (True, frame.adaptive)]
+    each = 1 + frame.adaptive
+    given = by.spikes, by.potential, by.trace, through, sums, parameters, *states
+    _run("backward", current, neurons, frame, each, given)
+    return Gradients(through, parameters, *states)
 
 
-def _flags(frame: Frame) -> tuple[bool, bool, bool]:
-    return frame.reset == "immediate", frame.adaptive, frame.bounds is not None
+def _run(
+    name: str, current: Tensor, neurons: Neurons, frame: Frame, kept: int, tensors: tuple[Tensor | None, ...]
+) -> None:
+    """A kernel over all blocks of neurons; `kept` is how many values of each neuron it keeps of each step."""
+    steps, size = current.shape[0], current.numel()
+    places = size // steps
+    width = min(WIDEST, max(NARROWEST, CACHED // steps // 16 * 16))
+    blocks = -(-places // width)
+    threads = min(torch.get_num_threads(), blocks) if size > SMALL else 1
+    room = _ROOM + kept * steps * width
+    work = _memory().empty((max(threads, 1), room), current.dtype)
+    reset, (slope, _), adaptive, bounds = frame
+    job = array(
+        "q",
+        (
+            *(0, 0, 0),
+            *(room, blocks, width, steps, places, current.shape[-1]),
+            *(reset == "immediate", adaptive, bounds is not None, KINDS[slope]),
+            *[one is not None and one.numel() > 1 for one in neurons[:4]],
+            *(_constants(frame, current.dtype).data_ptr(), work.data_ptr(), current.data_ptr()),
+            *[0 if one is None else one.data_ptr() for one in (*neurons, *tensors)],
+            *_REST,
+        ),
+    )
+    handed, kernel = job.buffer_info()[0], _kernel(name, current.dtype)
+    if threads <= 1:
+        kernel.call(handed)
+    elif (parallel := _openmp()) is not None:
+        parallel(kernel.address, handed, threads, 0)
+    else:
+        for one in [_pool(threads).submit(kernel.call, handed) for _ in range(threads)]:
+            one.result()
 
 
 @cache
-def _constants(frame: Frame, dtype: torch.dtype) -> np.ndarray:
-    """In the current's type, lest loops be widened to float64: low, high, alpha, a slope's factor of x, 0, 1, 1/2."""
-    alpha = frame.surrogate.alpha
-    factor = math.pi / 2 * alpha if frame.surrogate.name == "atan" else alpha
-    low, high = frame.bounds or (-math.inf, math.inf)
-    return torch.tensor([low, high, alpha, factor, 0, 1, 0.5], dtype=dtype).numpy()
+def _openmp() -> Callable[..., None] | None:
+    """Runs a function in threads of the OpenMP that torch runs in; None: torch has none that is called so."""
+    try:
+        parallel = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+    except (AttributeError, OSError):
+        return None
+    parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    parallel.restype = None
+    return parallel
 
 
-def _over_blocks(current: Tensor, work: Callable[[int, int, int], T]) -> list[T]:
-    steps, rows, neurons = current.shape
-    width = min(WIDEST, max(NARROWEST, CACHED // steps // 16 * 16))
-    blocks = rows * -(-neurons // width)
-    threads = min(torch.get_num_threads(), blocks) if current.numel() > SMALL else 1
-    if threads == 1:
-        return [work(0, blocks, width)]
-    edges = [blocks * i // threads for i in range(threads + 1)]
-    others = [_pool(threads - 1).submit(work, *pair, width) for pair in pairwise(edges[1:])]
-    return [work(0, edges[1], width), *(one.result() for one in others)]
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "leaky")
 
 
 @cache
@@ -101,138 +129,287 @@ def _memory() -> Recycled:
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "leaky")
+def _constants(frame: Frame, dtype: torch.dtype) -> Tensor:
+    """In the current's type, lest loops be widened to float64: low, high, alpha, a slope's factor of x, 0, 1, 1/2."""
+    alpha = frame.surrogate.alpha
+    factor = math.pi / 2 * alpha if frame.surrogate.name == "atan" else alpha
+    low, high = frame.bounds or (-math.inf, math.inf)
+    return torch.tensor([low, high, alpha, factor, 0, 1, 0.5], dtype=dtype)
 
+
+class _Fields(NamedTuple):
+    """What a kernel is handed, and where: counts of blocks that are taken and done and of threads that have come;
+    sizes; flags; whether each neuron has a parameter of its own; addresses, those from `out` on other ones forward than
+    backward."""
+
+    taken: int
+    done: int
+    came: int
+    room: int
+    blocks: int
+    width: int
+    steps: int
+    places: int
+    neurons: int
+    immediate: int
+    adaptive: int
+    bounded: int
+    kind: int
+    each_decay: int
+    each_threshold: int
+    each_strength: int
+    each_rho: int
+    constants: int
+    work: int
+    current: int
+    decay: int
+    threshold: int
+    strength: int
+    rho: int
+    potential: int
+    spiked: int
+    trace: int
+    out: int
+
+
+_AT = _Fields(*range(len(_Fields._fields)))
+_REST = (0,) * 4
+"""A job is as long forward as backward."""
 
 # A block's parameters and state lie in one array at distances that compilers know: with an array each, a loop has more
 # pairs that might overlap than they check, and stays scalar. Vectorised, one loop a step goes through the cache once,
 # several times as fast as a loop for each line of the equations. Its flags are constants where neither adaptation nor
 # bounds are wanted: inlined, what is not meant is not there.
 _V, _S, _A, _BETA, _TAU, _FULL, _KAPPA, _RHO = (i * WIDEST for i in range(8))
-_X, _SLOPE, _BY_U, _BY_V, _BY_A, _TO_BETA, _TO_FULL, _TO_KAPPA, _TO_RHO = (i * WIDEST for i in range(8, 17))
+_BY_U, _BY_V, _BY_A, _SLOPE, _TO_BETA, _TO_FULL, _TO_KAPPA, _TO_RHO = (i * WIDEST for i in range(8, 16))
+_ROOM = 16 * WIDEST
+
+_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+_inlined = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _load(w, n, lo, m, decay, tau, threshold, strength, rho, v0, s0, a0):  # type: ignore[no-untyped-def]
-    w[_V : _V + n] = v0[m, lo : lo + n]
-    w[_S : _S + n] = s0[m, lo : lo + n]
-    w[_A : _A + n] = a0[m, lo : lo + n]
-    w[_BETA : _BETA + n] = decay[lo : lo + n]
-    w[_TAU : _TAU + n] = tau[lo : lo + n]
-    w[_FULL : _FULL + n] = threshold[lo : lo + n]
-    w[_KAPPA : _KAPPA + n] = strength[lo : lo + n]
-    w[_RHO : _RHO + n] = rho[lo : lo + n]
+@intrinsic
+def _pointer(typing: Any, address: Any, real: Any) -> Any:
+    """An address as one of numbers of a type."""
+    found = types.CPointer(real.instance_type)
+
+    def code(context: Any, builder: Any, _: Any, given: Any) -> Any:
+        return builder.inttoptr(given[0], context.get_value_type(found))
+
+    return found(types.int64, real), code
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _step_as(w, x, immediate, adaptive, bounded, k, u, s):  # type: ignore[no-untyped-def]
-    """u, charged and not yet bounded, and s of a step; the state in w goes on by one."""
+@intrinsic
+def _count(typing: Any, job: Any, place: Any) -> Any:
+    """How often a number of a job was counted before, by all threads; it is counted up."""
+
+    def code(context: Any, builder: Any, _: Any, given: Any) -> Any:
+        one = context.get_constant(types.int64, 1)
+        return builder.atomic_rmw("add", builder.gep(given[0], [given[1]]), one, "acq_rel")
+
+    return types.int64(job, types.int64), code
+
+
+@intrinsic
+def _fetch(typing: Any, values: Any, place: Any) -> Any:
+    """Tell the processor that a value is wanted soon."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, given[0])
+        at = builder.bitcast(builder.gep(array.data, [given[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [at.type, number, number, number])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(fetch, [at, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(values, types.int64), code
+
+
+@_inlined
+def _fetch_all(values):  # type: ignore[no-untyped-def]
+    for j in range(0, len(values), 64 // values.itemsize):
+        _fetch(values, j)
+
+
+@_jit
+def _spread(w, at, n, first, neurons, values, each):  # type: ignore[no-untyped-def]
+    """A parameter of n places, the first of which is that of neuron `first`; a row of neurons follows another."""
+    if not each:
+        w[at : at + n] = values[0]
+        return
+    done = 0
+    while done < n:
+        some = min(n - done, neurons - first)
+        w[at + done : at + done + some] = values[first : first + some]
+        done += some
+        first = 0
+
+
+@_jit
+def _fill(w, at, n, lo, values, zero):  # type: ignore[no-untyped-def]
+    """Values of n places, or 0 where there are none."""
+    if len(values):
+        w[at : at + n] = values[lo : lo + n]
+    else:
+        w[at : at + n] = zero
+
+
+@_jit
+def _load_parameters(w, n, first, job, given):  # type: ignore[no-untyped-def]
+    """Parameters of n places, the first of which is of neuron `first`."""
+    decay, threshold, strength, rho, _v0, _s0, _a0 = given
+    neurons = job[_AT.neurons]
+    _spread(w, _BETA, n, first, neurons, decay, job[_AT.each_decay])
+    _spread(w, _FULL, n, first, neurons, threshold, job[_AT.each_threshold])
+    if job[_AT.immediate]:
+        for j in range(n):
+            w[_TAU + j] = 1 / (1 - np.float64(w[_BETA + j]))
+    if job[_AT.adaptive]:
+        _spread(w, _KAPPA, n, first, neurons, strength, job[_AT.each_strength])
+        _spread(w, _RHO, n, first, neurons, rho, job[_AT.each_rho])
+
+
+@_jit
+def _load(w, loaded, n, lo, job, k, given):  # type: ignore[no-untyped-def]
+    """Parameters, unless they are `loaded`, and the state before the first step of n places from `lo` on. Returns whose
+    parameters are loaded: those of the first place's neuron and so many after it."""
+    each = job[_AT.each_decay] or job[_AT.each_threshold] or job[_AT.each_strength] or job[_AT.each_rho]
+    first = lo % job[_AT.neurons] if each else 0
+    if loaded[0] != first or loaded[1] < n:
+        _load_parameters(w, n, first, job, given)
+        loaded = first, n
+    _decay, _threshold, _strength, _rho, v0, s0, a0 = given
+    _fill(w, _V, n, lo, v0, k[4])
+    if not job[_AT.immediate]:
+        _fill(w, _S, n, lo, s0, k[4])
+    if job[_AT.adaptive]:
+        _fill(w, _A, n, lo, a0, k[4])
+    return loaded
+
+
+@_inlined
+def _within(charged, bounded, low, high):  # type: ignore[no-untyped-def]
+    if bounded:
+        charged = low if charged < low else charged
+        charged = high if charged > high else charged
+    return charged
+
+
+@_inlined
+def _step_as(w, x, immediate, adaptive, bounded, k, out, back):  # type: ignore[no-untyped-def]
+    """One step; the state in w goes on by one. Out go spikes, or on the way back u, charged and not yet bounded."""
     low, high, zero, one = k[0], k[1], k[4], k[5]
     for j in range(len(x)):
         full, v = w[_FULL + j], w[_V + j]
         charged = v - v / w[_TAU + j] + x[j] if immediate else w[_BETA + j] * v + x[j] - w[_S + j] * full
-        u[j] = charged
-        if bounded:
-            charged = low if charged < low else charged
-            charged = high if charged > high else charged
-        theta = full + w[_KAPPA + j] * w[_A + j] if adaptive else full
-        above = charged - theta
+        u = _within(charged, bounded, low, high)
+        above = u - (full + w[_KAPPA + j] * w[_A + j] if adaptive else full)
         fired = one if above > zero or (immediate and above == zero) else zero
-        w[_V + j] = charged - fired * full if immediate else charged
-        w[_S + j] = fired
+        w[_V + j] = u - fired * full if immediate else u
+        if not immediate:
+            w[_S + j] = fired
         if adaptive:
             w[_A + j] = w[_RHO + j] * w[_A + j] + fired
-        s[j] = fired
+        out[j] = charged if back else fired
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _step(w, x, immediate, adaptive, bounded, k, u, s):  # type: ignore[no-untyped-def]
+@_jit
+def _step(w, x, immediate, adaptive, bounded, k, out, back):  # type: ignore[no-untyped-def]
     if adaptive or bounded:
-        _step_as(w, x, immediate, adaptive, bounded, k, u, s)
+        _step_as(w, x, immediate, adaptive, bounded, k, out, back)
     elif immediate:
-        _step_as(w, x, True, False, False, k, u, s)
+        if back:
+            _step_as(w, x, True, False, False, k, out, True)
+        else:
+            _step_as(w, x, True, False, False, k, out, False)
+    elif back:
+        _step_as(w, x, False, False, False, k, out, True)
     else:
-        _step_as(w, x, False, False, False, k, u, s)
+        _step_as(w, x, False, False, False, k, out, False)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _forward(  # type: ignore[no-untyped-def]
-    current, decay, tau, threshold, strength, rho, v0, s0, a0,
-    immediate, adaptive, bounded, k, first, end, width, spikes, v_last, s_last, a_last,
-):  # fmt: skip
-    steps, _, neurons = current.shape
-    across = -(-neurons // width)
-    w = np.empty(8 * WIDEST, current.dtype)
-    u = np.empty(width, current.dtype)
-    for block in range(first, end):
-        m, lo = block // across, block % across * width
-        n = min(neurons - lo, width)
-        _load(w, n, lo, m, decay, tau, threshold, strength, rho, v0, s0, a0)
+@_jit
+def _forward(job, counts, shared, v_last, s_last, a_last):  # type: ignore[no-untyped-def]
+    k, work, current, neurons, spikes = shared
+    steps, places = current.shape
+    blocks, width = job[_AT.blocks], job[_AT.width]
+    immediate, adaptive, bounded = job[_AT.immediate] != 0, job[_AT.adaptive] != 0, job[_AT.bounded] != 0
+    w = work[_count(counts, _AT.came)]
+    loaded = 0, 0
+    while True:
+        block = _count(counts, _AT.taken)
+        if block >= blocks:
+            break
+        lo = block * width
+        n = min(places - lo, width)
+        loaded = _load(w, loaded, n, lo, job, k, neurons)
         for t in range(steps):
-            _step(
-                w, current[t, m, lo : lo + n], immediate, adaptive, bounded, k, u[:n], spikes[t, m, lo : lo + n]
-            )  # fmt: skip
-        v_last[m, lo : lo + n] = w[_V : _V + n]
-        s_last[m, lo : lo + n] = w[_S : _S + n]
-        a_last[m, lo : lo + n] = w[_A : _A + n]
+            if t + 1 < steps:
+                _fetch_all(current[t + 1, lo : lo + n])
+                _fetch_all(spikes[t + 1, lo : lo + n])
+            _step(w, current[t, lo : lo + n], immediate, adaptive, bounded, k, spikes[t, lo : lo + n], False)
+        v_last[lo : lo + n] = w[_V : _V + n]
+        if len(s_last):
+            s_last[lo : lo + n] = w[_S : _S + n]
+        if len(a_last):
+            a_last[lo : lo + n] = w[_A : _A + n]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _excess(w, u, trace, adaptive, bounded, k):  # type: ignore[no-untyped-def]
-    """x: the potential less the threshold, of a step's u."""
-    low, high = k[0], k[1]
-    for j in range(len(u)):
-        charged = u[j]
-        if bounded:
-            charged = low if charged < low else charged
-            charged = high if charged > high else charged
-        w[_X + j] = charged - (w[_FULL + j] + w[_KAPPA + j] * trace[j] if adaptive else w[_FULL + j])
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _slopes(w, gs, kind, k):  # type: ignore[no-untyped-def]
-    """The surrogate's slope at x, times the gradient of the spikes."""
-    alpha, factor, zero, one = k[2], k[3], k[4], k[5]
-    n = len(gs)
-    if kind == 0:
-        top = alpha * k[6]
+@_jit
+def _slopes(w, u, trace, g, adaptive, bounded, kind, k):  # type: ignore[no-untyped-def]
+    """The surrogate's slope at each potential less the threshold, times the gradient of the spike."""
+    low, high, alpha, factor, zero, one = k[0], k[1], k[2], k[3], k[4], k[5]
+    n = len(u)
+    for j in range(n):
+        w[_SLOPE + j] = _within(u[j], bounded, low, high) - w[_FULL + j]
+    if adaptive:
         for j in range(n):
-            x = factor * w[_X + j]
-            w[_SLOPE + j] = gs[j] * (top / (one + x * x))
+            theta = w[_FULL + j] + w[_KAPPA + j] * trace[j]
+            w[_SLOPE + j] = _within(u[j], bounded, low, high) - theta
+    if kind == _ATAN:
+        for j in range(n):
+            w[_SLOPE + j] = g[j] * _atan(w[_SLOPE + j], alpha, factor, one, k[6])
     elif kind == 1:
         for j in range(n):
-            x = one + factor * abs(w[_X + j])
-            w[_SLOPE + j] = gs[j] / (x * x)
+            y = one + factor * abs(w[_SLOPE + j])
+            w[_SLOPE + j] = g[j] / (y * y)
     elif kind == 2:
         for j in range(n):
-            p = one / (one + np.exp(-factor * w[_X + j]))
-            w[_SLOPE + j] = gs[j] * (alpha * p * (one - p))
+            p = one / (one + np.exp(-factor * w[_SLOPE + j]))
+            w[_SLOPE + j] = g[j] * (alpha * p * (one - p))
     else:
         for j in range(n):
-            x = one - abs(w[_X + j])
-            w[_SLOPE + j] = gs[j] * (alpha * (x if x > zero else zero))
+            y = one - abs(w[_SLOPE + j])
+            w[_SLOPE + j] = g[j] * (alpha * (y if y > zero else zero))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _step_back_as(w, u, trace, immediate, adaptive, bounded, k, gx):  # type: ignore[no-untyped-def]
-    """Gradients through one step, its slopes known: _BY_U is that of the step after, whose v and s are this one's."""
-    low, high, zero, one = k[0], k[1], k[4], k[5]
+@_inlined
+def _atan(above, alpha, factor, one, half):  # type: ignore[no-untyped-def]
+    y = factor * above
+    return alpha * half / (one + y * y)
+
+
+@_inlined
+def _step_back_as(w, u, trace, g, immediate, adaptive, bounded, learned, atan, k, gx):  # type: ignore[no-untyped-def]
+    """Gradients through one step: _BY_U is that of the step after, whose v and s are this one's. Without `atan` slopes
+    are in w."""
+    low, high, alpha, factor, zero, one, half = k[0], k[1], k[2], k[3], k[4], k[5], k[6]
     for j in range(len(u)):
-        charged, full, slope, by_v = u[j], w[_FULL + j], w[_SLOPE + j], w[_BY_V + j]
-        inside = charged >= low and charged <= high
-        if bounded:
-            charged = low if charged < low else charged
-            charged = high if charged > high else charged
-        above = w[_X + j]
-        fired = one if above > zero or (immediate and above == zero) else zero
-        w[_TO_BETA + j] += w[_BY_U + j] * (charged - fired * full if immediate else charged)
-        w[_TO_FULL + j] -= slope + fired * (by_v if immediate else w[_BY_U + j])
+        full, by_v = w[_FULL + j], w[_BY_V + j]
+        charged = _within(u[j], bounded, low, high)
+        above = charged - (full + w[_KAPPA + j] * trace[j] if adaptive else full)
+        slope = g[j] * _atan(above, alpha, factor, one, half) if atan else w[_SLOPE + j]
+        if learned:
+            fired = one if above > zero or (immediate and above == zero) else zero
+            w[_TO_BETA + j] += w[_BY_U + j] * (charged - fired * full if immediate else charged)
+            w[_TO_FULL + j] -= slope + fired * (by_v if immediate else w[_BY_U + j])
         through = slope + by_v
         if bounded:
-            through = through if inside else zero
+            through = through if charged == u[j] else zero
         gx[j] = through
-        w[_BY_U + j] = through
+        if learned:
+            w[_BY_U + j] = through
         w[_BY_V + j] = w[_BETA + j] * through
         if adaptive:
             by_a = w[_BY_A + j]
@@ -241,52 +418,145 @@ def _step_back_as(w, u, trace, immediate, adaptive, bounded, k, gx):  # type: ig
             w[_BY_A + j] = w[_RHO + j] * by_a - slope * w[_KAPPA + j]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _step_back(w, u, trace, immediate, adaptive, bounded, k, gx):  # type: ignore[no-untyped-def]
-    if adaptive or bounded:
-        _step_back_as(w, u, trace, immediate, adaptive, bounded, k, gx)
+@_jit
+def _step_back(w, u, trace, g, immediate, adaptive, bounded, learned, kind, k, gx):  # type: ignore[no-untyped-def]
+    if adaptive or bounded or kind != _ATAN:
+        _slopes(w, u, trace, g, adaptive, bounded, kind, k)
+        _step_back_as(w, u, trace, g, immediate, adaptive, bounded, True, False, k, gx)
+    elif not learned:  # then both resets are alike
+        _step_back_as(w, u, trace, g, True, False, False, False, True, k, gx)
     elif immediate:
-        _step_back_as(w, u, trace, True, False, False, k, gx)
+        _step_back_as(w, u, trace, g, True, False, False, True, True, k, gx)
     else:
-        _step_back_as(w, u, trace, False, False, False, k, gx)
+        _step_back_as(w, u, trace, g, False, False, False, True, True, k, gx)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _backward(  # type: ignore[no-untyped-def]
-    current, decay, tau, threshold, strength, rho, v0, s0, a0,
-    immediate, adaptive, bounded, kind, k, first, end, width, by_s, by_v, by_a, through, through_v, through_a, sums,
-):  # fmt: skip
-    steps, _, neurons = current.shape
-    across = -(-neurons // width)
-    w = np.empty(17 * WIDEST, current.dtype)
-    kept = np.empty((steps, width), current.dtype)
-    traces = np.empty((steps if adaptive else 1, width), current.dtype)
-    spikes = np.empty(width, current.dtype)
-    zero = k[4]
-    for block in range(first, end):
-        m, lo = block // across, block % across * width
-        n = min(neurons - lo, width)
-        _load(w, n, lo, m, decay, tau, threshold, strength, rho, v0, s0, a0)
+@_jit
+def _add_rows(sums, totals):  # type: ignore[no-untyped-def]
+    """Sums of each place as sums of each neuron, always in one order."""
+    kinds, neurons = totals.shape
+    rows = len(sums) // (kinds * neurons)
+    for kind in range(kinds):
+        for row in range(rows):
+            start = (kind * rows + row) * neurons
+            for n in range(neurons):
+                totals[kind, n] += sums[start + n]
+
+
+@_jit
+def _backward(job, counts, shared, by_v, by_a, through, sums, totals, through_v, through_a):  # type: ignore[no-untyped-def]
+    k, work, current, neurons, by_s = shared
+    steps, places = current.shape
+    blocks, width, kind = job[_AT.blocks], job[_AT.width], job[_AT.kind]
+    immediate, adaptive, bounded = job[_AT.immediate] != 0, job[_AT.adaptive] != 0, job[_AT.bounded] != 0
+    learned, zero = len(sums) > 0, k[4]
+    own = work[_count(counts, _AT.came)]
+    w = own[:_ROOM]
+    loaded = 0, 0
+    while True:
+        block = _count(counts, _AT.taken)
+        if block >= blocks:
+            break
+        lo = block * width
+        n = min(places - lo, width)
+        loaded = _load(w, loaded, n, lo, job, k, neurons)
         for t in range(steps):
+            kept = _ROOM + t * width
             if adaptive:
-                traces[t, :n] = w[_A : _A + n]
-            _step(w, current[t, m, lo : lo + n], immediate, adaptive, bounded, k, kept[t, :n], spikes[:n])
+                traces = _ROOM + (steps + t) * width
+                own[traces : traces + n] = w[_A : _A + n]
+            if t + 1 < steps:
+                _fetch_all(current[t + 1, lo : lo + n])
+            _step(w, current[t, lo : lo + n], immediate, adaptive, bounded, k, own[kept : kept + n], True)
         w[_BY_U : _BY_U + n] = zero
-        w[_BY_V : _BY_V + n] = by_v[m, lo : lo + n]
-        w[_BY_A : _BY_A + n] = by_a[m, lo : lo + n]
+        _fill(w, _BY_V, n, lo, by_v, zero)
+        _fill(w, _BY_A, n, lo, by_a, zero)
         w[_TO_BETA:] = zero
         for t in range(steps - 1, -1, -1):
-            u, trace = kept[t, :n], traces[t if adaptive else 0, :n]
-            _excess(w, u, trace, adaptive, bounded, k)
-            _slopes(w, by_s[t, m, lo : lo + n], kind, k)
-            _step_back(w, u, trace, immediate, adaptive, bounded, k, through[t, m, lo : lo + n])
-        for j in range(n):
-            w[_TO_BETA + j] += w[_BY_U + j] * v0[m, lo + j]
-            if not immediate:
-                w[_TO_FULL + j] -= w[_BY_U + j] * s0[m, lo + j]
-        through_v[m, lo : lo + n] = w[_BY_V : _BY_V + n]
-        through_a[m, lo : lo + n] = w[_BY_A : _BY_A + n]
-        sums[0, lo : lo + n] += w[_TO_BETA : _TO_BETA + n]
-        sums[1, lo : lo + n] += w[_TO_FULL : _TO_FULL + n]
-        sums[2, lo : lo + n] += w[_TO_KAPPA : _TO_KAPPA + n]
-        sums[3, lo : lo + n] += w[_TO_RHO : _TO_RHO + n]
+            kept = _ROOM + t * width
+            traces = _ROOM + (steps + t) * width if adaptive else kept
+            if t >= 1:
+                _fetch_all(by_s[t - 1, lo : lo + n])
+                _fetch_all(through[t - 1, lo : lo + n])
+            _step_back(
+                w, own[kept : kept + n], own[traces : traces + n], by_s[t, lo : lo + n],
+                immediate, adaptive, bounded, learned, kind, k, through[t, lo : lo + n],
+            )  # fmt: skip
+        if learned:
+            v0, s0 = neurons[4], neurons[5]
+            for j in range(n if len(v0) else 0):
+                w[_TO_BETA + j] += w[_BY_U + j] * v0[lo + j]
+            for j in range(n if len(s0) and not immediate else 0):
+                w[_TO_FULL + j] -= w[_BY_U + j] * s0[lo + j]
+            for i in range(len(sums) // places):
+                sums[i * places + lo : i * places + lo + n] = w[_TO_BETA + i * WIDEST : _TO_BETA + i * WIDEST + n]
+        if len(through_v):
+            through_v[lo : lo + n] = w[_BY_V : _BY_V + n]
+        if len(through_a):
+            through_a[lo : lo + n] = w[_BY_A : _BY_A + n]
+        if _count(counts, _AT.done) == blocks - 1 and learned:
+            _add_rows(sums, totals)
+
+
+class _Kernel(NamedTuple):
+    """What is compiled, a function of a job's address; its own address; how it is called, without Python's lock."""
+
+    made: Any
+    address: int
+    call: Callable[[int], None]
+
+
+@cache
+def _kernel(name: str, dtype: torch.dtype) -> _Kernel:
+    real = numba.float32 if dtype == torch.float32 else numba.float64
+    job_type = types.void(types.CPointer(types.int64))
+
+    @_inlined
+    def values(job, field, size):  # type: ignore[no-untyped-def]
+        return numba.carray(_pointer(job[field], real), size if job[field] else 0)
+
+    @_inlined
+    def shared(job):  # type: ignore[no-untyped-def]
+        steps, places, neurons = job[_AT.steps], job[_AT.places], job[_AT.neurons]
+        return (
+            values(job, _AT.constants, 7),
+            numba.carray(_pointer(job[_AT.work], real), (1 << 20, job[_AT.room])),
+            numba.carray(_pointer(job[_AT.current], real), (steps, places)),
+            (
+                values(job, _AT.decay, neurons), values(job, _AT.threshold, neurons),
+                values(job, _AT.strength, neurons), values(job, _AT.rho, neurons),
+                values(job, _AT.potential, places), values(job, _AT.spiked, places), values(job, _AT.trace, places),
+            ),
+            numba.carray(_pointer(job[_AT.out], real), (steps, places)),
+        )  # fmt: skip
+
+    if name == "forward":
+
+        @numba.cfunc(job_type, cache=True)
+        def ahead(counts):  # type: ignore[no-untyped-def]
+            job = numba.carray(counts, _AT.out + 8)
+            places = job[_AT.places]
+            _forward(
+                job, counts, shared(job),
+                values(job, _AT.out + 1, places), values(job, _AT.out + 2, places), values(job, _AT.out + 3, places),
+            )  # fmt: skip
+
+        return _called(ahead)
+
+    @numba.cfunc(job_type, cache=True)
+    def back(counts):  # type: ignore[no-untyped-def]
+        job = numba.carray(counts, _AT.out + 8)
+        steps, places, kinds = job[_AT.steps], job[_AT.places], 4 if job[_AT.adaptive] else 2
+        _backward(
+            job, counts, shared(job), values(job, _AT.out + 1, places), values(job, _AT.out + 2, places),
+            numba.carray(_pointer(job[_AT.out + 3], real), (steps, places)),
+            values(job, _AT.out + 4, kinds * places),
+            numba.carray(_pointer(job[_AT.out + 5], numba.float64), (kinds, job[_AT.neurons])),
+            values(job, _AT.out + 6, places), values(job, _AT.out + 7, places),
+        )  # fmt: skip
+
+    return _called(back)
+
+
+def _called(made: Any) -> _Kernel:
+    return _Kernel(made, made.address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address))

@@ -120,9 +120,12 @@ class LIF(nn.Module):
         """Spikes, and the state after the last step, to go on from."""
         if current.shape[-1] != self.neurons:
             raise ValueError(f"current of shape {list(current.shape)}: its last axis is not of {self.neurons} neurons")
-        reference = self.backend == "reference" or (self.backend == "auto" and kernels(current.device) is None)
+        kernel = None if self.backend == "reference" else kernels(current.device)
         given = current, self.decay, self.threshold, self.reset, self.slope, self.adaptation, self.bounds, state
-        spikes, state = leaky(*given) if reference else fused_leaky(*given, inplace=self.inplace)
+        if kernel is None and self.backend != "fused":
+            spikes, state = leaky(*given)
+        else:
+            spikes, state = fused_leaky(*given, kernel, self.inplace)
         if self.homeostasis is not None and self.training:
             with torch.no_grad():
                 rate = _over_processes(spikes.mean(dim=tuple(range(spikes.ndim - 1))))

@@ -42,22 +42,20 @@ class Recycled:
         if size < LEAST:
             return torch.empty(shape, dtype=dtype)
         with self._lock:
-            block = self._take(size)
-            start = -block.ctypes.data % _ALIGNED
-            found = torch.from_numpy(block[start : start + size]).view(dtype).view(shape)
-        return found
+            return torch.frombuffer(self._take(size), dtype=dtype).view(shape)
 
     def _take(self, size: int) -> np.ndarray:
         idle = 0
         for i in range(len(self._blocks) - 1, -1, -1):
             if _references(self._blocks, i) > _IDLE:
                 continue
-            if size + _ALIGNED == len(self._blocks[i]):
+            if size == len(self._blocks[i]):
                 self._blocks.append(self._blocks.pop(i))
                 return self._blocks[-1]
             idle += len(self._blocks[i])
             if idle > self._kept:  # the longest unused go
                 del self._blocks[i]
-        block = np.empty(size + _ALIGNED, np.uint8)
-        self._blocks.append(block)
-        return block
+        room = np.empty(size + _ALIGNED, np.uint8)
+        start = -room.ctypes.data % _ALIGNED
+        self._blocks.append(room[start : start + size])
+        return self._blocks[-1]

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from snntorch import surrogate as snntorch_slopes
 from spikingjelly.activation_based import neuron, surrogate
 
+from pipeline.neurons import leaky_cpu
 from pipeline.neurons.fused import fused_leaky
 from pipeline.neurons.leaky import Adaptation, State, leaky
 from pipeline.neurons.lif import LIF, Homeostasis
@@ -119,6 +120,42 @@ def test_the_fused_kernel_is_the_reference(reset, adapts, bounds, slope):
     for shape, dtype in (((20, 3, 70), torch.float32), ((7, 2, 3, 5), torch.float32), ((11, 2, 1500), torch.float32)):
         asked = (shape, dtype, reset, slope, adapts, bounds)
         agrees(fused_leaky, *asked)
+
+
+@pytest.mark.parametrize("openmp", [True, False])
+def test_threads_share_blocks(openmp, monkeypatch):
+    monkeypatch.setattr(leaky_cpu, "SMALL", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    if not openmp:
+        monkeypatch.setattr(leaky_cpu, "_openmp", lambda: None)
+    asked = ((11, 5, 700), torch.float32, "delayed", "atan", True, None)
+    agrees(fused_leaky, *asked)
+    first, again = (both_ways(fused_leaky, *asked)[2] for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_one_parameter_for_all_neurons_is_many_alike():
+    current = torch.rand(9, 4, 70, requires_grad=True)
+    one = [torch.tensor(value, requires_grad=True) for value in (0.6, 0.8)]
+    many = [value.detach().expand(70).clone().requires_grad_() for value in one]
+    (spikes, _), (others, _) = fused_leaky(current, *one), fused_leaky(current, *many)
+    assert torch.equal(spikes, others)
+    of_one, of_many = (torch.autograd.grad(s.sum(), given) for s, given in ((spikes, one), (others, many)))
+    for mine, theirs in zip(of_one, of_many, strict=True):
+        torch.testing.assert_close(mine, theirs.sum())
+
+
+def test_what_lies_elsewhere_or_is_too_short_is_refused():
+    half, current = torch.tensor(0.5), torch.rand(5, 2, 8)
+    with pytest.raises(ValueError, match="a tensor on meta, the current on cpu"):
+        fused_leaky(current, half.to("meta"), half)
+    for given in ((torch.rand(7), half), (half, half, "immediate", named("atan"), None, None, State(torch.rand(7)))):
+        with pytest.raises(RuntimeError, match="expanded size"):
+            fused_leaky(current, *given)
+    rest = State(torch.tensor(0.3))
+    assert torch.equal(
+        fused_leaky(current[:, 0], half, half, state=rest)[0], leaky(current[:, 0], half, half, state=rest)[0]
+    )
 
 
 def test_backward_keeps_the_current_and_no_potentials():

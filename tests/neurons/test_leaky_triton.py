@@ -82,15 +82,22 @@ class TestKernels:
             given = (torch.rand(shape) * 2, torch.tensor(0.9), torch.tensor(1.0))
             assert torch.equal(fused(*given)[0], leaky(*given)[0])
 
-    def test_the_current_alone_is_kept(self):
+    @pytest.mark.parametrize(("reset", "adapts"), [("immediate", False), ("delayed", True)])
+    @pytest.mark.parametrize("steps", [16, 32, 37])
+    def test_chunks(self, reset, adapts, steps):
+        check((steps, 2, 20), torch.float32, reset, "atan", adapts, None)
+
+    def test_the_current_is_kept_and_a_state_each_chunk(self):
         from pipeline.neurons import leaky_triton
 
-        current, one, row = (torch.rand(*shape, device=DEVICE) for shape in ((5, 2, 20), (20,), (2, 20)))
-        neurons = Neurons(one, 1 / (1 - one), one, one, one, row, row, row)
-        frame = Frame("delayed", named("atan"), True, None)
-        (kept,) = leaky_triton.forward(current, neurons, frame, True)[1]
-        assert kept is current
-        assert leaky_triton.forward(current, neurons, frame, False)[1] == ()
+        one, row = torch.rand(20, device=DEVICE), torch.rand(2, 20, device=DEVICE)
+        neurons, frame = Neurons(one, one, one, one, row, row, row), Frame("delayed", named("atan"), True, None)
+        for steps, shapes in ((5, []), (leaky_triton.CHUNK, []), (2 * leaky_triton.CHUNK + 1, [(3, 2, 2, 20)])):
+            current = torch.rand(steps, 2, 20, device=DEVICE)
+            kept, *marks = leaky_triton.forward(current, neurons, frame, True)[1]
+            assert kept is current
+            assert [one.shape for one in marks] == shapes
+            assert leaky_triton.forward(current, neurons, frame, False)[1] == ()
 
 
 class TestCompiled:
@@ -124,14 +131,18 @@ class TestCompiled:
 
         monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
         frame = Frame(reset, named("atan"), True, BOUNDS)
-        constants = {"BLOCK": ours.BLOCK, **ours._constants(frame)}
-        for kernel, also in ((ours._forward, {}), (ours._backward, ours._slope(frame))):
-            fixed = constants | also
-            integers = dict.fromkeys(("steps", "stride", "width", "across"), "i32") | dict.fromkeys(fixed, "constexpr")
-            signature = {name: integers.get(name, f"*{dtype}") for name in kernel.arg_names}
-            source = ASTSource(kernel, signature, {(kernel.arg_names.index(name),): fixed[name] for name in fixed})
+        for kernel, also in ((ours._forward, ()), (ours._backward, ours._slope(frame))):
+            names = kernel.arg_names
+            first = names.index("REST")
+            given = (4, ours.CHUNK, ours.BLOCK, True, True, True, True, *ours._constants(frame), *also)
+            fixed = dict(zip(names[first:], given, strict=True))
+            kinds = dict.fromkeys(("steps", "places", "width"), "i32") | dict.fromkeys(fixed, "constexpr")
+            signature = {name: kinds.get(name, f"*{dtype}") for name in names}
+            source = ASTSource(kernel, signature, {(names.index(name),): fixed[name] for name in fixed})
             made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=ours.OPTIONS)
             assert not re.search(r"\bfma\.", made.asm["ptx"])
             assert not re.search(r"\.ftz\b", made.asm["ptx"])
-            precise = f"div.rn.f{dtype[2:]}" in made.asm["ptx"].split("bar.sync")[0]  # before the way back
-            assert precise == (reset == "immediate")
+            steps, wide = ours.CHUNK + 4, dtype == "fp64"
+            leaks = steps + wide if reset == "immediate" else 0  # where all is float64, tau is one more
+            slopes = steps if wide and also else 0  # float32's are approximate
+            assert made.asm["ptx"].count(f"div.rn.f{dtype[2:]}") == leaks + slopes
