@@ -33,11 +33,18 @@ Row = Mapping[str, Any]
 
 
 def read(path: Path) -> pa.Table:
-    """Measurements. Raises UserError, naming the file, for one of other columns."""
+    """Measurements. Raises UserError, naming the file, for one of other columns, and without a key, seed or value."""
     found = store.read_parquet(path)
     if found.schema.names != SCHEMA.names:
         raise UserError(f"{path}: its columns are not those of measurements of trained networks")
-    return found.cast(SCHEMA)
+    try:
+        found = found.cast(SCHEMA)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: its columns are not those of measurements of trained networks ({error})") from None
+    for name in (*KEYS, "seed", "value"):
+        if found[name].null_count:
+            raise UserError(f"{path}: a row without {name!r}")
+    return found
 
 
 def crossovers(rows: Iterable[Row]) -> list[dict[str, Any]]:

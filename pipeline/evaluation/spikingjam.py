@@ -132,7 +132,7 @@ def rows(
 ) -> list:
     """The rows of one table [n, d]; `metrics`: the long form that `measure` made of the same codecs.
 
-    Raises UserError for a representation that was not measured.
+    Raises UserError for a representation that was not measured, and for one of another family.
     """
     manifest, found = read_manifest(codecs), []
     known = {
@@ -145,7 +145,8 @@ def rows(
             truth, controlled = find_truth(unit, seed, queries), False
             for name in manifest.files:
                 codec = manifest.codec(name, seed, digest)
-                assert isinstance(codec, Exact | Learned | Population)
+                if not isinstance(codec, Exact | Learned | Population):
+                    raise UserError(f"{codecs}: {name} is no codec of SpikingJam")
                 if (spikes := known.get((name, seed, "spikes_per_value"))) is None:
                     raise UserError(f"{name}, seed {seed}: codecs that the metrics file did not measure")
                 reached = {one: known[name, seed, one] for one in METRICS if (name, seed, one) in known}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pipeline.neurons import leaky_cpu
 from pipeline.neurons.frame import Frame, Neurons, Outcome, Wanted
@@ -97,6 +98,7 @@ class _Leaky(torch.autograd.Function):
         return tuple(None if one is None else one.to(current.dtype) for one in outcome)
 
     @staticmethod
+    @once_differentiable  # a gradient of it would be missing, and nothing would say so
     def backward(ctx: Any, *by: Tensor | None) -> tuple[Tensor | None, ...]:
         saved, given = ctx.saved_tensors, ctx.given
         kept, neurons = saved[: ctx.kept], Neurons(*saved[ctx.kept :])

@@ -53,7 +53,9 @@ def time_constant(decay: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def check(current: Tensor, reset: str) -> None:
-    """Raises ValueError for a reset that there is not, and for T = 0."""
+    """Raises ValueError for a reset that there is not, for T = 0, and for a current without an axis of neurons."""
+    if current.ndim < 2:
+        raise ValueError(f"current of shape {list(current.shape)}: expected [T, ..., N]")
     if reset not in RESETS:
         raise ValueError(f"reset {reset!r} is not one of {', '.join(RESETS)}")
     if not len(current):
@@ -77,7 +79,7 @@ def leaky(
         decay, threshold: beta and theta, [N] or scalars.
         state: where to go on from; None: all 0.
 
-    Raises ValueError for a reset that there is not, and for T = 0.
+    Raises ValueError as `check`.
     """
     check(current, reset)
     nothing = torch.zeros_like(current[0])

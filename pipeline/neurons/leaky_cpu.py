@@ -506,57 +506,78 @@ class _Kernel(NamedTuple):
     call: Callable[[int], None]
 
 
+@_inlined
+def _values(job, field, size, real):  # type: ignore[no-untyped-def]
+    return numba.carray(_pointer(job[field], real), size if job[field] else 0)
+
+
+@_inlined
+def _shared(job, real):  # type: ignore[no-untyped-def]
+    steps, places, neurons = job[_AT.steps], job[_AT.places], job[_AT.neurons]
+    return (
+        _values(job, _AT.constants, 7, real),
+        numba.carray(_pointer(job[_AT.work], real), (1 << 20, job[_AT.room])),
+        numba.carray(_pointer(job[_AT.current], real), (steps, places)),
+        (
+            _values(job, _AT.decay, neurons, real), _values(job, _AT.threshold, neurons, real),
+            _values(job, _AT.strength, neurons, real), _values(job, _AT.rho, neurons, real),
+            _values(job, _AT.potential, places, real), _values(job, _AT.spiked, places, real),
+            _values(job, _AT.trace, places, real),
+        ),
+        numba.carray(_pointer(job[_AT.out], real), (steps, places)),
+    )  # fmt: skip
+
+
+@_inlined
+def _ahead(counts, real):  # type: ignore[no-untyped-def]
+    job = numba.carray(counts, _AT.out + 8)
+    places = job[_AT.places]
+    _forward(
+        job, counts, _shared(job, real), _values(job, _AT.out + 1, places, real),
+        _values(job, _AT.out + 2, places, real), _values(job, _AT.out + 3, places, real),
+    )  # fmt: skip
+
+
+@_inlined
+def _back(counts, real):  # type: ignore[no-untyped-def]
+    job = numba.carray(counts, _AT.out + 8)
+    steps, places, kinds = job[_AT.steps], job[_AT.places], 4 if job[_AT.adaptive] else 2
+    _backward(
+        job, counts, _shared(job, real), _values(job, _AT.out + 1, places, real),
+        _values(job, _AT.out + 2, places, real),
+        numba.carray(_pointer(job[_AT.out + 3], real), (steps, places)),
+        _values(job, _AT.out + 4, kinds * places, real),
+        numba.carray(_pointer(job[_AT.out + 5], numba.float64), (kinds, job[_AT.neurons])),
+        _values(job, _AT.out + 6, places, real), _values(job, _AT.out + 7, places, real),
+    )  # fmt: skip
+
+
+# What is compiled closes over nothing: numba looks a closure up by what it closes over, and never finds it again.
+def _forward_float32(counts):  # type: ignore[no-untyped-def]
+    _ahead(counts, numba.float32)
+
+
+def _forward_float64(counts):  # type: ignore[no-untyped-def]
+    _ahead(counts, numba.float64)
+
+
+def _backward_float32(counts):  # type: ignore[no-untyped-def]
+    _back(counts, numba.float32)
+
+
+def _backward_float64(counts):  # type: ignore[no-untyped-def]
+    _back(counts, numba.float64)
+
+
+_ENTRIES = {
+    ("forward", torch.float32): _forward_float32,
+    ("forward", torch.float64): _forward_float64,
+    ("backward", torch.float32): _backward_float32,
+    ("backward", torch.float64): _backward_float64,
+}
+
+
 @cache
 def _kernel(name: str, dtype: torch.dtype) -> _Kernel:
-    real = numba.float32 if dtype == torch.float32 else numba.float64
-    job_type = types.void(types.CPointer(types.int64))
-
-    @_inlined
-    def values(job, field, size):  # type: ignore[no-untyped-def]
-        return numba.carray(_pointer(job[field], real), size if job[field] else 0)
-
-    @_inlined
-    def shared(job):  # type: ignore[no-untyped-def]
-        steps, places, neurons = job[_AT.steps], job[_AT.places], job[_AT.neurons]
-        return (
-            values(job, _AT.constants, 7),
-            numba.carray(_pointer(job[_AT.work], real), (1 << 20, job[_AT.room])),
-            numba.carray(_pointer(job[_AT.current], real), (steps, places)),
-            (
-                values(job, _AT.decay, neurons), values(job, _AT.threshold, neurons),
-                values(job, _AT.strength, neurons), values(job, _AT.rho, neurons),
-                values(job, _AT.potential, places), values(job, _AT.spiked, places), values(job, _AT.trace, places),
-            ),
-            numba.carray(_pointer(job[_AT.out], real), (steps, places)),
-        )  # fmt: skip
-
-    if name == "forward":
-
-        @numba.cfunc(job_type, cache=True)
-        def ahead(counts):  # type: ignore[no-untyped-def]
-            job = numba.carray(counts, _AT.out + 8)
-            places = job[_AT.places]
-            _forward(
-                job, counts, shared(job),
-                values(job, _AT.out + 1, places), values(job, _AT.out + 2, places), values(job, _AT.out + 3, places),
-            )  # fmt: skip
-
-        return _called(ahead)
-
-    @numba.cfunc(job_type, cache=True)
-    def back(counts):  # type: ignore[no-untyped-def]
-        job = numba.carray(counts, _AT.out + 8)
-        steps, places, kinds = job[_AT.steps], job[_AT.places], 4 if job[_AT.adaptive] else 2
-        _backward(
-            job, counts, shared(job), values(job, _AT.out + 1, places), values(job, _AT.out + 2, places),
-            numba.carray(_pointer(job[_AT.out + 3], real), (steps, places)),
-            values(job, _AT.out + 4, kinds * places),
-            numba.carray(_pointer(job[_AT.out + 5], numba.float64), (kinds, job[_AT.neurons])),
-            values(job, _AT.out + 6, places), values(job, _AT.out + 7, places),
-        )  # fmt: skip
-
-    return _called(back)
-
-
-def _called(made: Any) -> _Kernel:
+    made: Any = numba.cfunc(types.void(types.CPointer(types.int64)), cache=True)(_ENTRIES[name, dtype])
     return _Kernel(made, made.address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address))

@@ -9,13 +9,17 @@ from pipeline.store import read_parquet
 
 Row = Mapping[str, Any]
 NEEDED = ("network", "variant", "size", "task", "metric", "search", "seed", "value", "spike_rate", "spikes_per_value")
+FILLED = NEEDED[:-2]
 
 
 def read(path: Path) -> list[Row]:
-    """Raises UserError, naming the file, for one that lacks a column."""
+    """Raises UserError, naming the file, for one that lacks a column, and for a row without a key or value."""
     rows: list[Row] = read_parquet(path, NEEDED).to_pylist()
     if not rows:
         raise UserError(f"{path}: no measurement in it")
+    for row in rows:
+        if empty := [name for name in FILLED if row[name] is None]:
+            raise UserError(f"{path}: a row without {empty[0]!r}")
     return rows
 
 

@@ -6,7 +6,8 @@ about it)", ISSCC 2014. A word of b bits costs b / 64 of that; a write costs wha
 - Each layer keeps its weights in a memory as large as they are, and its states in another; what does not fit into 1 MB
   is in DRAM.
 - A synaptic operation is one addition. It reads its weight, and reads and writes the state that it is added to: events
-  come in no order that would let a weight be used twice.
+  come in no order that would let a weight be used twice. Where a spike carries a real number, it is a multiplication
+  as well.
 - A neuron's step multiplies its state by the decay, adds, and compares; it reads and writes the state.
 - A layer of real values reads each weight once for `REUSE` rows (samples of a batch, positions of a text), each value
   that comes in or goes out once, in a buffer of 32 KB; partial sums stay in the processing elements. This favours the
@@ -64,14 +65,14 @@ def layer(one: Layer, precision: Precision) -> Energy:
     """What a layer's operations take."""
     compute = (
         one.accumulates * precision.add
-        + one.macs * precision.mac
+        + (one.products + one.macs) * precision.mac
         + one.updates * (precision.multiply_state + 2 * precision.add)
     )
     weight = access(precision.weight_bits, one.weights)
     state = 2 * access(precision.state_bits, one.state)
     value = BUFFER * precision.value_bits / 64
     memory = (
-        one.accumulates * (weight * bool(one.weights) + state)
+        (one.accumulates + one.products) * (weight * bool(one.weights) + state)
         + one.macs / REUSE * weight
         + one.values * value
         + one.updates * state
@@ -97,7 +98,9 @@ def costs(layers: Layers, samples: int, timesteps: int | None) -> dict[str, floa
     return {
         "timesteps": timesteps,
         "spike_rate": spike_rate(layers),
-        "synaptic_operations": sum(one.accumulates for one in layers.values()) / samples if spiking else None,
+        "synaptic_operations": sum(one.accumulates + one.products for one in layers.values()) / samples
+        if spiking
+        else None,
         "energy_compute_pj": found.compute / samples,
         "energy_memory_pj": found.memory / samples,
     }
@@ -106,7 +109,7 @@ def costs(layers: Layers, samples: int, timesteps: int | None) -> dict[str, floa
 def rows(layers: Layers, samples: int, timesteps: int | None, **keys: Any) -> list[dict[str, Any]]:
     """Rows of results/snn.csv, task `energy`: metrics compute_pj, memory_pj and of neurons idle_compute_pj,
     idle_memory_pj, each also for int8 (`_int8`). `keys`: network, variant, size, seed, and costs besides these."""
-    idle = [replace(one, accumulates=0.0) if one.accumulates else one for one in layers.values()]
+    idle = [replace(one, accumulates=0.0, products=0.0) for one in layers.values()]
     values: dict[str, float] = {}
     for suffix, precision in PRECISIONS.items():
         for prefix, counted in (("", layers.values()), ("idle_", idle)):

@@ -162,6 +162,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=1 << 30, help="tokens of validation and of test that are read")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to make")
     arguments = parser.parse_args(argv)
+    if arguments.limit < 1:
+        raise UserError(f"--limit must be at least 1, not {arguments.limit}")
     if len(arguments.spiking) != len(arguments.dense):
         raise UserError(f"{len(arguments.spiking)} spiking networks beside {len(arguments.dense)} dense ones")
     rows = measured(arguments.tokens, arguments.spiking, arguments.dense, arguments.limit)

@@ -27,15 +27,17 @@ class Layer:
 
     Attributes:
         accumulates: synaptic operations: a weight that is added to a state, because of a spike.
+        products: the same of a spike that carries a real number: weight times number, added to a state.
         macs: multiplications of real values, each with its addition.
         updates: states that decay or change, times steps: potentials of neurons, and what attention and memory hold.
         neurons: neurons times steps. `spikes`: how many of these fired.
         values: real numbers that came in and went out.
-        weights: numbers stored that `accumulates` and `macs` read.
-        state: numbers stored that `accumulates` and `updates` change, of one sample.
+        weights: numbers stored that `accumulates`, `products` and `macs` read.
+        state: numbers stored that `accumulates`, `products` and `updates` change, of one sample.
     """
 
     accumulates: float = 0
+    products: float = 0
     macs: float = 0
     updates: float = 0
     neurons: float = 0

@@ -51,9 +51,16 @@ class Plan(NamedTuple):
 
 
 def plan(given: Mapping[str, Any]) -> Plan:
-    """Raises UserError for an unknown key, a number that cannot be, and a kind that there is not."""
+    """Raises UserError for an unknown key, a value or number that cannot be, and a kind that there is not."""
     check_keys("options", given, Plan._fields)
     found = Plan(**given)
+    for name, kind, what in (
+        ("kinds", list | tuple, "a list"),
+        ("order", Mapping, "a table"),
+        ("language", Mapping, "a table"),
+    ):
+        if not isinstance(value := getattr(found, name), kind):
+            raise UserError(f"options: {name} must be {what}, not {value!r}")
     for name in ("order_steps", "order_batch", "language_steps", "language_batch"):
         if type(value := getattr(found, name)) is not int or value < 1:
             raise UserError(f"options: {name} must be a whole number of at least 1, not {value!r}")

@@ -6,7 +6,8 @@
     neurons      each of them at each step
     inhibition   populations: each spike is multiplied by its phase's weight and taken off all neurons of its group
     attention    each pair of spikes of one neuron; exact: each spike once
-    reading      the rows of the decoder of those neurons that fired, and what is dense behind them
+    reading      the rows of the decoder of those neurons that fired, each times what its spikes say; and what is dense
+                 behind them
 
 The dense network has the same matrices, and passes real numbers through all of them.
 """
@@ -56,7 +57,7 @@ def spiking(codec: Network, train: SpikeTrain, dims: int) -> Layers:
     found["drive"] = dense_layer(rows, dims, dims)
     found["attention"] = Layer(accumulates=pairs, weights=train.timesteps**2, state=neurons)
     if isinstance(codec, Learned):
-        found["reading"] = Layer(macs=active * dims, values=active + rows * dims, weights=dims * dims)
+        found["reading"] = Layer(products=active * dims, weights=dims * dims, state=dims)
         return found
     synapses, read = 0, 0
     for layer, one in zip(codec.layers, codec.parameters.directions, strict=True):
@@ -64,8 +65,8 @@ def spiking(codec: Network, train: SpikeTrain, dims: int) -> Layers:
         read += int(np.count_nonzero(counts[:, layer])) * one.shape[1]
     inhibiting = sum(len(one) ** 2 for one in codec.parameters.directions)
     found["directions"] = _directions(codec, rows)
-    found["inhibition"] = Layer(accumulates=synapses, macs=synapses, weights=inhibiting, state=neurons)
-    found["reading"] = Layer(macs=read, values=active + rows * dims, weights=found["directions"].weights)
+    found["inhibition"] = Layer(products=synapses, weights=inhibiting, state=neurons)
+    found["reading"] = Layer(products=read, weights=found["directions"].weights, state=dims)
     found["reading_axes"] = dense_layer(rows, dims, dims)
     return found
 

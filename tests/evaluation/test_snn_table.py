@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -64,3 +65,18 @@ def test_refuses_what_was_measured_twice_and_other_files(tmp_path: Path, capsys:
     assert stage.run(snn_table.main, arguments) == 1
     assert "other.parquet: its columns" in capsys.readouterr().err
     assert not (tmp_path / "snn.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["value", "seed", "task"])
+def test_refuses_a_row_that_lacks_what_each_has(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, [{**KEY, "seed": 0, "value": 1.0, name: None}]) == 1
+    assert f"part0.parquet: a row without '{name}'" in capsys.readouterr().err
+
+
+def test_refuses_a_column_of_another_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = measurements.table([{**KEY, "seed": 0, "value": 1.0}])
+    place = made.schema.get_field_index("value")
+    pq.write_table(made.set_column(place, "value", pa.array(["high"])), tmp_path / "other.parquet")
+    arguments = ["--measurements", str(tmp_path / "other.parquet"), "--output", str(tmp_path / "snn")]
+    assert stage.run(snn_table.main, arguments) == 1
+    assert "other.parquet: its columns" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pipeline.evaluation.spikingjam import rows
 from pipeline.manifest import read_manifest
 from pipeline.snn import spikingjam_operations
 from pipeline.snn.energy import FLOAT32
+from pipeline.snn.operations import Layer
 from pipeline.spikes.train import SpikeTrain
 from pipeline.split import split
 from pipeline.stage import UserError
@@ -73,16 +74,21 @@ def test_operations_of_a_population(fitted):
     codec, train, dense, n = counted(fitted, "spikingjam_2x4_1")
     counts = dense.sum(axis=0)
     layers = spikingjam_operations.spiking(codec, train, 8)
-    assert layers["inhibition"].accumulates == dense.sum() * 16  # one group of 8 values
+    assert layers["inhibition"].products == dense.sum() * 16  # one group of 8 values
     assert layers["attention"].accumulates == np.square(counts).sum()
-    assert layers["reading"].macs == np.count_nonzero(counts) * 8
+    assert layers["reading"].products == np.count_nonzero(counts) * 8
     assert layers["drive"].macs == layers["reading_axes"].macs == n * 64
     assert layers["directions"].macs == n * 16 * 8
     silent = spikingjam_operations.spiking(codec, SpikeTrain(train.packed * 0, 16), 8)
-    assert not any(layer.accumulates for layer in silent.values())
-    assert silent["reading"].macs == 0
+    assert not any(layer.accumulates + layer.products for layer in silent.values())
     other = spikingjam_operations.dense(codec, n, 8)
     assert sum(one.macs for one in other.values()) == n * 2 * (64 + 128)
+
+
+def test_a_learned_code_reads_a_row_of_its_decoder_for_each_neuron_that_fired(fitted):
+    codec, train, dense, _ = counted(fitted, "spikingjam_8_1")
+    reading = spikingjam_operations.spiking(codec, train, 8)["reading"]
+    assert reading == Layer(products=np.count_nonzero(dense.sum(axis=0)) * 8, weights=64, state=8)
 
 
 def test_energy_beside_a_dense_network_and_the_rate_at_which_both_take_the_same(found):
@@ -113,3 +119,11 @@ def test_codecs_that_were_not_measured_are_named(fitted):
     some = pa.Table.from_pylist([row for row in long if row["representation"] != "spikingjam_8_2"])
     with pytest.raises(UserError, match="spikingjam_8_2, seed 0: codecs that the metrics file did not measure"):
         rows(unit, "some", folder, digest, some, [0], 20)
+
+
+def test_codecs_of_another_family_are_named(fitted, tmp_path):
+    unit, folder = fitted[0], tmp_path / "binary"
+    fit_module(EmbeddingTable([f"w{i}" for i in range(len(unit))], unit, {}), "binary", ["sign"], [0], folder)
+    long = [{"representation": "sign", "seed": 0, "search": "decoded", "metric": "spikes_per_value", "value": 1.0}]
+    with pytest.raises(UserError, match="sign is no codec of SpikingJam"):
+        rows(unit, "some", folder, array_digest(unit), pa.Table.from_pylist(long), [0], 20)

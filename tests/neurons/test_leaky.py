@@ -145,6 +145,28 @@ def test_one_parameter_for_all_neurons_is_many_alike():
         torch.testing.assert_close(mine, theirs.sum())
 
 
+@BOTH
+def test_a_current_without_neurons_is_refused(layer):
+    for shape in ((), (4,)):
+        with pytest.raises(ValueError, match=r"expected \[T, ..., N\]"):
+            layer(torch.rand(shape), torch.full(shape, 0.5), torch.tensor(1.0))
+
+
+def test_a_gradient_of_the_fused_gradient_is_refused_and_not_left_out():
+    current, decay = torch.rand(5, 2, 8, requires_grad=True), torch.tensor(0.5, requires_grad=True)
+    spikes, _ = fused_leaky(current, decay, torch.tensor(1.0))
+    (by_current,) = torch.autograd.grad((spikes * decay).sum(), current, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        (by_current.square().sum() + decay).backward()
+
+
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_a_kernel_that_was_compiled_once_is_found_again(name):
+    anew = leaky_cpu._kernel.__wrapped__
+    anew(name, torch.float32)
+    assert anew(name, torch.float32).made.cache_hits == 1
+
+
 def test_what_lies_elsewhere_or_is_too_short_is_refused():
     half, current = torch.tensor(0.5), torch.rand(5, 2, 8)
     with pytest.raises(ValueError, match="a tensor on meta, the current on cpu"):

@@ -163,3 +163,6 @@ def test_empty_and_unknown_tables(module, tmp_path: Path, capsys: pytest.Capture
     write_parquet(tmp_path / "snn.parquet", pa.Table.from_pylist([{"network": "x"}]))
     assert stage.run(module.main, arguments) == 1
     assert "snn.parquet: no column" in capsys.readouterr().err
+    write_parquet(tmp_path / "snn.parquet", pa.Table.from_pylist([*ENERGY, {**ENERGY[0], "value": None}]))
+    assert stage.run(module.main, arguments) == 1
+    assert "snn.parquet: a row without 'value'" in capsys.readouterr().err

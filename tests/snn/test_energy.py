@@ -23,6 +23,13 @@ def test_synaptic_operation() -> None:
     assert energy.layer(one, INT8) == pytest.approx((1, 1 + 10 * (10 / 8 + 2 * 5)))
 
 
+def test_a_spike_that_carries_a_number_multiplies_and_reads_as_any_other() -> None:
+    one, product = Layer(accumulates=10, weights=8192, state=256), Layer(products=10, weights=8192, state=256)
+    added, multiplied = energy.layer(one, FLOAT32), energy.layer(product, FLOAT32)
+    assert multiplied == pytest.approx((46, 46 + added.memory - added.compute))
+    assert energy.costs({"a": product, "b": Layer(neurons=5)}, 2, 1)["synaptic_operations"] == 5
+
+
 def test_dense_layer_reads_a_weight_once_for_its_rows() -> None:
     one = Layer(macs=32 * 8192, values=100, weights=8192)
     assert energy.layer(one, FLOAT32).compute == pytest.approx(32 * 8192 * 4.6)
@@ -36,13 +43,16 @@ def test_neurons() -> None:
 
 
 def test_rows_are_per_sample_and_fit_the_table() -> None:
-    layers = {"a": Layer(accumulates=30, weights=10, state=2), "b": Layer(updates=40, neurons=20, spikes=5, state=2)}
+    layers = {
+        "a": Layer(accumulates=20, products=10, weights=10, state=2),
+        "b": Layer(updates=40, neurons=20, spikes=5, state=2),
+    }
     found = energy.rows(layers, 10, 4, network="popspike", variant="spiking", size="small", seed=0)
     table = measurements.table(found)
     values = dict(zip(table["metric"].to_pylist(), table["value"].to_pylist(), strict=True))
-    assert values["compute_pj"] == pytest.approx(3 * 0.9 + 4 * 5.5)
+    assert values["compute_pj"] == pytest.approx(2 * 0.9 + 4.6 + 4 * 5.5)
     assert values["idle_compute_pj"] == pytest.approx(4 * 5.5)
-    assert values["memory_pj"] - values["idle_memory_pj"] == pytest.approx(3 * (0.9 + 15))
+    assert values["memory_pj"] - values["idle_memory_pj"] == pytest.approx(2 * 0.9 + 4.6 + 3 * 15)
     assert len(values) == 8
     row = table.to_pylist()[0]
     assert (row["spike_rate"], row["synaptic_operations"], row["timesteps"]) == (0.25, 3, 4)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline import store
+from pipeline import stage, store
 from pipeline.snn import language_measure, measurements
 from pipeline.stage import UserError
 from pipeline.training import checkpoint, run, settings
@@ -86,6 +86,13 @@ def test_the_limit_takes_whole_documents_and_cuts_the_last():
     documents = [np.arange(4), np.arange(3), np.arange(9)]
     assert [len(one) for one in language_measure.limited(documents, 9)] == [4, 3, 2]
     assert [len(one) for one in language_measure.limited(documents, 7)] == [4, 3]
+
+
+def test_a_limit_of_no_tokens_is_refused(tmp_path, capsys):
+    folders = ["--tokens", str(tmp_path), "--output", str(tmp_path / "made.parquet")]
+    arguments = [*folders, "--spiking", "spiking.safetensors", "--dense", "dense.safetensors", "--limit", "0"]
+    assert stage.run(language_measure.main, arguments) == 1
+    assert "--limit must be at least 1, not 0" in capsys.readouterr().err
 
 
 def test_the_share_of_the_gap():

@@ -40,6 +40,9 @@ def test_bad_options_are_named():
         position_ablation.plan({"kinds": ["sine"]})
     with pytest.raises(UserError, match="order_steps must be a whole number of at least 1"):
         position_ablation.plan({"order_steps": 0})
+    for name, value in (("kinds", 5), ("kinds", None), ("order", 5), ("language", [1])):
+        with pytest.raises(UserError, match=f"options: {name} must be a"):
+            position_ablation.plan({name: value})
 
 
 def test_the_ablation_keeps_runs_that_have_ended(tmp_path, monkeypatch):
