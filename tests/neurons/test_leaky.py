@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from snntorch import surrogate as snntorch_slopes
 from spikingjelly.activation_based import neuron, surrogate
 
-from pipeline.neurons import leaky_cpu
+from pipeline.neurons import leaky_cpu, leaky_kernels
 from pipeline.neurons.fused import fused_leaky
 from pipeline.neurons.leaky import Adaptation, State, leaky
 from pipeline.neurons.lif import LIF, Homeostasis
@@ -162,7 +162,7 @@ def test_a_gradient_of_the_fused_gradient_is_refused_and_not_left_out():
 
 @pytest.mark.parametrize("name", ["forward", "backward"])
 def test_a_kernel_that_was_compiled_once_is_found_again(name):
-    anew = leaky_cpu._kernel.__wrapped__
+    anew = leaky_kernels.kernel.__wrapped__
     anew(name, torch.float32)
     assert anew(name, torch.float32).made.cache_hits == 1
 
