@@ -84,6 +84,19 @@ def write(path: Path, recording: Recording) -> None:
         save_file(contiguous, temporary, metadata={HEADER: json.dumps(header, sort_keys=True)})
 
 
+def _check(layers: list[Layer], attention: Mapping[str, Attention], steps: int) -> None:
+    """Raises ValueError, naming the layer, for arrays that do not belong together."""
+    for layer in layers:
+        shown, traced = layer.spikes.shape[-1], len(layer.traced)
+        shapes = [one.shape for one in (layer.spikes, layer.potential, layer.threshold)]
+        if shapes != [(steps, shown), (steps, traced), (steps, traced)] or (layer.traced >= shown).any():
+            raise ValueError(f"{layer.group}/{layer.name}: arrays of {shapes} for {steps} steps")
+    for group, one in attention.items():
+        heads = one.weights.shape[:1]
+        if one.weights.ndim != 4 or any(x.shape != heads for x in (one.shift, one.pace, one.decay)):
+            raise ValueError(f"attention/{group}: weights of {one.weights.shape} for {one.shift.shape} heads")
+
+
 def read(path: Path) -> Recording:
     """Raises UserError, naming the file, for one that is missing, broken or none of these."""
     try:
@@ -98,6 +111,7 @@ def read(path: Path) -> Recording:
                 for group in header["attention"]
             }
             facts = {name: header[name] for name in FACTS}
+            _check(layers, attention, len(facts["places"]) * facts["timesteps"])
             return Recording(**facts, layers=layers, attention=attention)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a recording of a network ({type(error).__name__}: {error})") from None

@@ -42,3 +42,20 @@ def test_other_files_are_refused_by_name(tmp_path: Path, content: bytes | None) 
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"one\.safetensors: not a recording"):
         recording.read(path)
+
+
+def test_arrays_that_do_not_belong_together_are_refused_by_layer(tmp_path: Path) -> None:
+    one = made()
+    layer, attention = one.layers[0], one.attention["block 1"]
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"layers": [layer._replace(spikes=layer.spikes[:3])]}, "block 1/MLP input"),
+        ({"layers": [layer._replace(potential=layer.potential[:, :1])]}, "block 1/MLP input"),
+        ({"layers": [layer._replace(traced=np.array([1, 5], np.int32))]}, "block 1/MLP input"),
+        ({"places": ["a"]}, "block 1/MLP input"),
+        ({"attention": {"block 1": attention._replace(pace=attention.pace[:2])}}, "attention/block 1"),
+        ({"attention": {"block 1": attention._replace(weights=attention.weights[0])}}, "attention/block 1"),
+    ]
+    for change, name in wrong:
+        recording.write(tmp_path / "one.safetensors", one._replace(**change))  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=rf"one\.safetensors: not a recording of a network .*{name}"):
+            recording.read(tmp_path / "one.safetensors")

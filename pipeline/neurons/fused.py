@@ -3,7 +3,8 @@ Triton is installed. Other devices have none.
 
 Spikes and potentials are those of `leaky`, gradients too but for rounding. Without gradients nothing is kept but the
 spikes and the last state. float32 and float64 are computed as such, other types (autocast's bfloat16) as float32 and
-given back as they came.
+given back as they came: a state that is carried on from call to call is rounded each time. On the CPU it runs on
+torch's own threads, so as torch itself it must not run in a process that was forked after it ran.
 """
 
 from types import ModuleType

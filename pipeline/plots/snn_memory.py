@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from pipeline import stage
 from pipeline.plots import style
 from pipeline.plots.snn_rows import Row, mean, read
+from pipeline.stage import UserError
 
 TITLE = "Store-recall of one of 64 words"
 PREFIX = "store_recall_"
@@ -30,11 +31,13 @@ Curves = Mapping[str, Mapping[int, list[float]]]
 
 
 def curves(rows: Iterable[Row]) -> dict[str, dict[int, list[float]]]:
+    """Raises UserError for a task that does not say how many distractors."""
     found: dict[str, dict[int, list[float]]] = {}
     for row in rows:
         if row["task"].startswith(PREFIX) and row["metric"] == "accuracy":
-            distractors = int(row["task"].removeprefix(PREFIX))
-            found.setdefault(row["variant"], {}).setdefault(distractors, []).append(row["value"])
+            if not (distractors := row["task"].removeprefix(PREFIX)).isdecimal():
+                raise UserError(f"task {row['task']!r} does not end in a number of distractors")
+            found.setdefault(row["variant"], {}).setdefault(int(distractors), []).append(row["value"])
     return found
 
 

@@ -134,14 +134,14 @@ def operations(q: Tensor, k: Tensor, v: Tensor, decaying: bool) -> dict[str, flo
 
     `accumulates`: at each token and micro-step every coincidence of a key's spike and a value's is one addition into S,
     |k| |v|, and every spike of the query adds a row of S, |q| d; the phases move addresses and cost nothing.
-    `updates`: the numbers of S that decay, d^2 a token and micro-step of a head whose g is below 1. `state`: numbers
+    `decays`: the numbers of S that decay, d^2 a token and micro-step of a head whose g is below 1. `state`: numbers
     in S, all heads and micro-steps of one sequence.
     """
     steps, batch, tokens, heads, dims = q.shape
     writes = (k.sum(-1, dtype=torch.float64) * v.sum(-1, dtype=torch.float64)).sum()
     reads = q.sum(dtype=torch.float64) * dims
-    updates = steps * batch * tokens * heads * dims * dims if decaying else 0
-    return {"accumulates": float(writes + reads), "updates": float(updates), "state": float(steps * heads * dims**2)}
+    decayed = steps * batch * tokens * heads * dims * dims if decaying else 0
+    return {"accumulates": float(writes + reads), "decays": float(decayed), "state": float(steps * heads * dims**2)}
 
 
 def decays(heads: int, kind: str) -> Tensor:

@@ -8,7 +8,8 @@ about it)", ISSCC 2014. A word of b bits costs b / 64 of that; a write costs wha
 - A synaptic operation is one addition. It reads its weight, and reads and writes the state that it is added to: events
   come in no order that would let a weight be used twice. Where a spike carries a real number, it is a multiplication
   as well.
-- A neuron's step multiplies its state by the decay, adds, and compares; it reads and writes the state.
+- A neuron's step multiplies its state by the decay, adds, and compares; it reads and writes the state. Where a state
+  decays alone, it is multiplied, read and written.
 - A layer of real values reads each weight once for `REUSE` rows (samples of a batch, positions of a text), each value
   that comes in or goes out once, in a buffer of 32 KB; partial sums stay in the processing elements. This favours the
   dense network.
@@ -67,6 +68,7 @@ def layer(one: Layer, precision: Precision) -> Energy:
         one.accumulates * precision.add
         + (one.products + one.macs) * precision.mac
         + one.updates * (precision.multiply_state + 2 * precision.add)
+        + one.decays * precision.multiply_state
     )
     weight = access(precision.weight_bits, one.weights)
     state = 2 * access(precision.state_bits, one.state)
@@ -75,7 +77,7 @@ def layer(one: Layer, precision: Precision) -> Energy:
         (one.accumulates + one.products) * (weight * bool(one.weights) + state)
         + one.macs / REUSE * weight
         + one.values * value
-        + one.updates * state
+        + (one.updates + one.decays) * state
     )
     return Energy(compute, compute + memory)
 
@@ -123,5 +125,5 @@ def rows(layers: Layers, samples: int, timesteps: int | None, **keys: Any) -> li
 
 def crossover(measured: float, idle: float, rate: float, dense: float) -> float | None:
     """The spike rate at which a spiking network, of energy `measured` at `rate` and `idle` at none, takes what the
-    dense one takes; None where it takes more even if no neuron fires."""
+    dense one takes; above 1 where it takes less whatever fires, None where it takes more even if no neuron does."""
     return None if idle >= dense or measured <= idle else rate * (dense - idle) / (measured - idle)

@@ -84,12 +84,32 @@ def share_of_gap(unigram: float, spiking: float, dense: float) -> float:
     return (unigram - spiking) / (unigram - dense) if unigram > dense else float("nan")
 
 
+def with_ngram(logs: Sequence[Array], of_grams: Sequence[Array]) -> tuple[float, float]:
+    """Bits a token of test documents by a network mixed with the n-gram, and the network's weight, the best one on
+    validation documents; log2 probabilities of [validation, test] tokens by each."""
+    weight = ngram.best_weight(logs[0], of_grams[0])
+    return bits(ngram.mixed(logs[1], of_grams[1], weight)), weight
+
+
+def comparable(pairs: Sequence[tuple[Trained, Trained]]) -> None:
+    """Raises UserError, naming the files, for pairs of unequal seeds, or networks of unequal options."""
+    for pair in pairs:
+        if pair[0].seed != pair[1].seed:
+            raise UserError(f"{pair[0].path} has seed {pair[0].seed}, and {pair[1].path} beside it {pair[1].seed}")
+    first = pairs[0][0]
+    for one in (network for pair in pairs for network in pair):
+        for name, value in one.how._asdict().items():
+            if value != (expected := getattr(first.how, name)):
+                raise UserError(f"{one.path}: {name} is {value}, and {expected} in {first.path}: nothing to compare")
+
+
 def measured(folder: Path, spiking: Sequence[Path], dense: Sequence[Path], tokens: int) -> list[Row]:
-    """The rows. Raises UserError as `Trained`, and for networks of another vocabulary than the tokens'."""
+    """The rows. Raises UserError as `Trained` and `comparable`, and for another vocabulary than the tokens'."""
     pairs = [
         (Trained(one, spikformer.__name__), Trained(other, transformer.__name__))
         for one, other in zip(spiking, dense, strict=True)
     ]
+    comparable(pairs)
     vocabulary = corpus.fact(folder / "train", "vocabulary_size")
     for network in (network for pair in pairs for network in pair):
         if network.vocabulary != vocabulary:
@@ -113,8 +133,7 @@ def measured(folder: Path, spiking: Sequence[Path], dense: Sequence[Path], token
                 np.concatenate(language.log2_probabilities(network.model, part, network.how.context))
                 for part in (validation, test)
             ]
-            weight = ngram.best_weight(logs[0], of_grams[0])
-            mixed = bits(ngram.mixed(logs[1], of_grams[1], weight))
+            mixed, weight = with_ngram(logs, of_grams)
             found[variant] = bits(logs[1])
             values = {"test_bits": found[variant], "validation_bits": bits(logs[0])}
             values |= {"test_bits_with_ngram": mixed, "weight_with_ngram": weight}

@@ -29,17 +29,19 @@ class Layer:
         accumulates: synaptic operations: a weight that is added to a state, because of a spike.
         products: the same of a spike that carries a real number: weight times number, added to a state.
         macs: multiplications of real values, each with its addition.
-        updates: states that decay or change, times steps: potentials of neurons, and what attention and memory hold.
+        updates: potentials of neurons, times steps: each decays, is added to and compared.
+        decays: other states that decay, times steps: what attention holds.
         neurons: neurons times steps. `spikes`: how many of these fired.
         values: real numbers that came in and went out.
         weights: numbers stored that `accumulates`, `products` and `macs` read.
-        state: numbers stored that `accumulates`, `products` and `updates` change, of one sample.
+        state: numbers stored that `accumulates`, `products`, `updates` and `decays` change, of one sample.
     """
 
     accumulates: float = 0
     products: float = 0
     macs: float = 0
     updates: float = 0
+    decays: float = 0
     neurons: float = 0
     spikes: float = 0
     values: float = 0

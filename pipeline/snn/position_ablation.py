@@ -30,6 +30,10 @@ from pipeline.training.settings import Settings
 Row = dict[str, Any]
 
 
+OWN = {"position": "none", "decay": "none", "dropout": 0.0}
+"""Options of the networks that are the ablation's own; the position is each kind in turn."""
+
+
 class Plan(NamedTuple):
     """The options. `order` and `language` are options of the networks, the `_steps` of training."""
 
@@ -64,6 +68,11 @@ def plan(given: Mapping[str, Any]) -> Plan:
     for name in ("order_steps", "order_batch", "language_steps", "language_batch"):
         if type(value := getattr(found, name)) is not int or value < 1:
             raise UserError(f"options: {name} must be a whole number of at least 1, not {value!r}")
+    for name, value in (("order", found.order), ("language", found.language)):
+        if given_twice := sorted(value.keys() & OWN.keys()):
+            raise UserError(f"options: {name}: {given_twice[0]} is the ablation's own")
+    if not found.kinds or len(set(found.kinds)) < len(found.kinds):
+        raise UserError(f"options: kinds must be some, each once, not {list(found.kinds)}")
     if unknown := [kind for kind in found.kinds if kind not in positions.KINDS]:
         raise UserError(f"options: kinds: {unknown[0]!r} is not one of {', '.join(positions.KINDS)}")
     return found
@@ -71,7 +80,7 @@ def plan(given: Mapping[str, Any]) -> Plan:
 
 def run(name: str, kind: str, seed: int, chosen: Plan, tokens: Sequence[Path], device: str = "cpu") -> dict[str, float]:
     """Train one network on the task `name`; its `value` on held-out samples, `spike_rate` and `parameters`."""
-    own = {"position": kind, "decay": "none", "dropout": 0.0}
+    own = {**OWN, "position": kind}
     torch.manual_seed(seed)
     if name == "order":
         task, metric = order_task.task([], {**chosen.order, **own, "seed": seed}), "accuracy"
@@ -119,14 +128,15 @@ def rows(runs: Mapping[tuple[str, str], Mapping[str, float]], chosen: Plan, seed
 
 
 def ablation(tokens: Sequence[Path], chosen: Plan, seed: int, folder: Path, device: str = "cpu") -> list[Row]:
-    """All runs of a seed, those that `folder` has taken from there. Raises UserError if it is of another plan."""
+    """All runs of a seed, those that `folder` has taken from there. Raises UserError if it is of another plan, seed or
+    other tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     asked = {**chosen._asdict(), "kinds": list(chosen.kinds), "order": dict(chosen.order), "seed": seed}
-    asked |= {"language": dict(chosen.language), "tokens": [str(path) for path in tokens]}
+    asked |= {"language": dict(chosen.language), "tokens": [store.digest(path) for path in tokens]}
     if not (folder / "plan.json").exists():
         store.write_json(folder / "plan.json", asked)
     elif store.read_json(folder / "plan.json") != asked:
-        raise UserError(f"{folder}: has runs of other options; remove it to start anew")
+        raise UserError(f"{folder}: has runs of other options or tokens; remove it to start anew")
     runs = {}
     for name in METRICS:
         for kind in chosen.kinds:

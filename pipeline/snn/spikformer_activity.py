@@ -128,6 +128,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{arguments.tokens}: {len(flat)} tokens are fewer than a context of {context}")
     contexts = flat[: min(CONTEXTS, len(flat) // context) * context].reshape(-1, context)
     named = tokenizer.load(arguments.tokenizer)
+    if named.get_vocab_size() != known:
+        raise UserError(f"{arguments.tokenizer}: {named.get_vocab_size()} tokens, and {arguments.tokens} has {known}")
     words = [named.decode([number], skip_special_tokens=False).strip() for number in contexts[0].tolist()]
     assert isinstance(trained.model, spikformer.Spikformer)
     recording.write(arguments.output, recorded(trained.model, contexts, words))

@@ -93,5 +93,6 @@ class WorkingMemory(nn.Module):
         return torch.cat([x, c], dim=-1), Memory(inputs, values, gates, c[-1])
 
     def _state(self, value: Tensor, write: Tensor, held: Tensor | None = None) -> Tensor:
-        self.operations = {"updates": float(write.detach().sum())}  # only what is written is touched
+        # A gate's spike is one synapse: it writes one number. What no gate writes is not touched.
+        self.operations = {"accumulates": float(write.detach().sum()), "state": float(write.shape[-1])}
         return gated(write, value, held)

@@ -23,6 +23,7 @@ from pipeline.stage import UserError
 from pipeline.training import checkpoint
 
 RESULT = ("best", "best_step", "steps", "ended_by", "seconds")
+NEEDED = {"settings": ("metric", "larger_is_better", "seed"), "result": RESULT}
 SAME = ("module", "options", "data")
 
 
@@ -69,8 +70,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     facts = [checkpoint.read(path).facts for path in arguments.trials]
     for path, one in zip(arguments.trials, facts, strict=True):
-        if missing := [name for name in ("settings", "result") if name not in one]:
+        if missing := [f"{part}.{name}" for part, of in NEEDED.items() for name in of if name not in one.get(part, {})]:
             raise UserError(f"{path}: not a finished training (no {missing[0]})")
+        if one["settings"]["metric"] is not None and one["result"]["best"] is None:
+            raise UserError(f"{path}: {one['settings']['metric']} was never measured: nothing to choose by")
     chosen = best(facts)
     for suffix in (".safetensors", ".parquet"):
         source = arguments.trials[chosen].with_suffix(suffix)

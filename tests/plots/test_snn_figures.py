@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import stage
 from pipeline.plots import snn_energy, snn_memory, snn_positions, snn_spikingjam
+from pipeline.stage import UserError
 from pipeline.store import write_parquet
 
 
@@ -141,6 +142,11 @@ def test_memory_has_each_seed_their_mean_and_chance() -> None:
     assert list(line.get_ydata()) == pytest.approx([0.95, 0.87])
     assert len(dots.get_xdata()) == 4
     assert chance.get_ydata()[0] == 1 / 64
+
+
+def test_a_task_of_no_number_of_distractors_is_named() -> None:
+    with pytest.raises(UserError, match="task 'store_recall_x' does not end in a number"):
+        snn_memory.curves([row("spiking", "store_recall_x", "accuracy", 1.0)])
 
 
 def test_what_lies_beyond_training_is_shaded() -> None:

@@ -213,3 +213,8 @@ def test_stages_write_recordings_and_refuse_other_models(tmp_path: Path, capsys:
         other = {"spikformer": "popspike", "popspike": "spikformer"}[name]
         assert stage.run(stage_of.main, ["--model", str(tmp_path / f"{other}.safetensors"), *how]) == 1
         assert f"{other}.safetensors: a " in capsys.readouterr().err
+    tokenizer.train([["ab abc abcd"]], size + 1).save(str(tmp_path / "tokenizer.json"))
+    how = [*data, "--output", str(tmp_path / "other.safetensors")]
+    assert stage.run(spikformer_activity.main, ["--model", str(tmp_path / "spikformer.safetensors"), *how]) == 1
+    assert f"tokenizer.json: {size + 1} tokens, and {tmp_path / 'tokens'} has {size}" in capsys.readouterr().err
+    assert not (tmp_path / "other.safetensors").exists()

@@ -134,8 +134,8 @@ def test_operations_are_those_of_a_machine_that_walks_through_the_spikes():
                 done += D
     torch.testing.assert_close(out, attend(q, k, v, shifts, torch.ones(H, dtype=torch.float64)))
     counted = operations(q, k, v, decaying=False)
-    assert counted == {"accumulates": done, "updates": 0, "state": T * H * D * D}
-    assert operations(q, k, v, decaying=True)["updates"] == T * B * H * N * D * D
+    assert counted == {"accumulates": done, "decays": 0, "state": T * H * D * D}
+    assert operations(q, k, v, decaying=True)["decays"] == T * B * H * N * D * D
     silent = torch.zeros_like(q)
     assert operations(silent, silent, silent, decaying=False)["accumulates"] == 0
 

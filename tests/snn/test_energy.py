@@ -42,6 +42,12 @@ def test_neurons() -> None:
     assert energy.layer(one, FLOAT32) == pytest.approx((7 * 5.5, 7 * (5.5 + 10)))
 
 
+def test_a_state_that_decays_alone_is_multiplied_read_and_written() -> None:
+    one = Layer(decays=7, state=100)
+    assert energy.layer(one, FLOAT32) == pytest.approx((7 * 3.7, 7 * (3.7 + 10)))
+    assert energy.layer(one, INT8) == pytest.approx((7 * 3.1, 7 * (3.1 + 10)))
+
+
 def test_rows_are_per_sample_and_fit_the_table() -> None:
     layers = {
         "a": Layer(accumulates=20, products=10, weights=10, state=2),
@@ -68,3 +74,4 @@ def test_crossover_is_where_the_line_meets_the_dense_network() -> None:
     rate = energy.crossover(measured=30, idle=10, rate=0.2, dense=20)
     assert rate == pytest.approx(0.1)
     assert energy.crossover(measured=30, idle=21, rate=0.2, dense=20) is None
+    assert energy.crossover(measured=11, idle=10, rate=0.2, dense=20) == pytest.approx(2)  # no rate takes as much

@@ -95,6 +95,39 @@ def test_a_limit_of_no_tokens_is_refused(tmp_path, capsys):
     assert "--limit must be at least 1, not 0" in capsys.readouterr().err
 
 
+def trained(path, seed=0, **options):
+    """A network's file, its weights as they began."""
+    module = f"pipeline.snn.{path.stem.split('-')[0]}"
+    facts = {
+        "module": module,
+        "options": {**OPTIONS, **options},
+        "settings": {"seed": seed},
+        "result": {"seconds": 1.0},
+    }
+    model = language_measure.BUILD[module](20, facts["options"])
+    checkpoint.write(path, {f"model.{name}": x for name, x in model.state_dict().items()}, facts)
+    return path
+
+
+def test_networks_that_differ_in_more_than_what_they_are_are_not_compared(tmp_path):
+    spiking, dense = trained(tmp_path / "spikformer.safetensors"), trained(tmp_path / "transformer.safetensors")
+    other = trained(tmp_path / "transformer-1.safetensors", seed=1)
+    with pytest.raises(UserError, match=r"spikformer.safetensors has seed 0, and .*transformer-1.safetensors .* 1"):
+        language_measure.measured(tmp_path, [spiking], [other], 100)
+    for name, module in (("transformer-2", dense), ("spikformer-2", spiking)):
+        deeper = trained(tmp_path / f"{name}.safetensors", blocks=2)
+        files = ([spiking], [deeper]) if module is dense else ([spiking, deeper], [dense, dense])
+        with pytest.raises(UserError, match=rf"{name}.safetensors: blocks is 2, and 1 in .*spikformer.safetensors"):
+            language_measure.measured(tmp_path, *files, 100)
+
+
+def test_the_weight_beside_the_n_gram_is_the_best_on_validation_and_not_on_test():
+    likely, unlikely = np.full(50, -1.0), np.full(50, -9.0)
+    mixed, weight = language_measure.with_ngram([likely, unlikely], [unlikely, likely])
+    assert weight > 0.99
+    assert mixed > 7
+
+
 def test_the_share_of_the_gap():
     assert language_measure.share_of_gap(9.0, 7.2, 7.0) == pytest.approx(0.9)
     assert np.isnan(language_measure.share_of_gap(9.0, 7.0, 9.0))

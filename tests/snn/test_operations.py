@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pipeline.neurons.lif import LIF
 from pipeline.snn import operations
+from pipeline.snn.activity import recorded
 
 
 class Small(nn.Module):
@@ -65,3 +66,11 @@ def test_refuses_unknown_operations() -> None:
 
 def test_parameters() -> None:
     assert operations.parameters(Small()) == 3 * 5 + 5 + 5 * 2 + 2 + 10
+
+
+def test_spike_rates_are_means_over_calls() -> None:
+    model = nn.Sequential(LIF(4))
+    with recorded(model) as rates:
+        shares = [model(torch.full((3, 2, 4), value)).mean().item() for value in (9.0, 0.0, 0.0)]
+    assert shares[0] > 0
+    assert float(rates["0"]) == pytest.approx(shares[0] / 3)

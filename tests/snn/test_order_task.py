@@ -45,6 +45,34 @@ def test_bad_options_are_named():
             position_ablation.plan({name: value})
 
 
+@pytest.mark.parametrize("name", ["order", "language"])
+def test_nothing_but_the_position_tells_of_order(name, monkeypatch):
+    """Whatever the defaults of the networks are, attention has no decay and nothing is dropped out."""
+    asked = {}
+
+    class StoppedError(Exception):
+        pass
+
+    def task(inputs, options):
+        asked.update(options)
+        raise StoppedError
+
+    monkeypatch.setattr(position_ablation.order_task, "task", task)
+    monkeypatch.setattr(position_ablation.spikformer, "task", task)
+    with pytest.raises(StoppedError):
+        position_ablation.run(name, "gray", 0, position_ablation.Plan(), [])
+    assert (asked["position"], asked["decay"], asked["dropout"]) == ("gray", "none", 0.0)
+
+
+def test_what_the_ablation_sets_itself_is_refused_and_each_kind_comes_once():
+    for name, key in (("order", "position"), ("language", "decay"), ("order", "dropout")):
+        with pytest.raises(UserError, match=f"options: {name}: {key} is the ablation's own"):
+            position_ablation.plan({name: {key: "none"}})
+    for kinds in ([], ["none", "none"]):
+        with pytest.raises(UserError, match="kinds must be some, each once"):
+            position_ablation.plan({"kinds": kinds})
+
+
 def test_the_ablation_keeps_runs_that_have_ended(tmp_path, monkeypatch):
     made = []
 
@@ -71,3 +99,6 @@ def test_the_ablation_keeps_runs_that_have_ended(tmp_path, monkeypatch):
     ]
     with pytest.raises(UserError, match="has runs of other options"):
         position_ablation.ablation([], plan, 8, tmp_path / "runs")
+    (tmp_path / "tokens").write_text("of another corpus")
+    with pytest.raises(UserError, match="has runs of other options or tokens"):
+        position_ablation.ablation([tmp_path / "tokens"], plan, 7, tmp_path / "runs")

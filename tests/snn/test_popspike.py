@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from pipeline.codec import Array
-from pipeline.snn import next_word, popspike, popspike_measure, store_recall, word_sequences
+from pipeline.snn import energy, next_word, operations, popspike, popspike_measure, store_recall, word_sequences
 from pipeline.snn.popspike import Options, network, read_options
 from pipeline.snn.word_codes import WordCodes, word_codes
-from pipeline.snn.working_memory import gated
+from pipeline.snn.working_memory import WorkingMemory, gated
 from pipeline.spikes import population
 from pipeline.stage import UserError
 from pipeline.store import EmbeddingTable, write_embedding, write_parquet
@@ -190,6 +190,28 @@ def test_ranks_of_bits_are_those_of_faiss() -> None:
     assert every.any(axis=1).all()
     assert popspike_measure.by_similarity(side, right).tolist() == (every.argmax(axis=1) + 1).tolist()
     assert len(set(popspike_measure.nearest(side, 1)[:, 0].tolist())) > 10
+
+
+def test_the_weight_of_the_prior_is_the_best_on_validation_and_not_on_test() -> None:
+    """Validation asks for what is near, test for what is frequent: validation's weight is the greatest all the same."""
+    words = np.eye(40, dtype=np.float32)
+    prior = -np.arange(40, dtype=np.float32)
+    near, frequent = np.arange(20, 40), np.zeros(20, np.int64)
+    side = popspike_measure.Side(words[near], words)
+    found = popspike_measure.searched({"decoded": side}, {"decoded": side}, (near, frequent), prior)
+    ranks = popspike_measure.by_prior(side, prior, popspike_measure.PRIOR_WEIGHTS, frequent)
+    scores = [popspike_measure.metrics(one) for one in ranks]
+    assert found["decoded+prior"] == scores[-1] != scores[0]
+
+
+def test_a_gate_that_does_not_fire_writes_nothing() -> None:
+    layer = WorkingMemory(6, 4, 1.0, memory=True)
+    value, write = torch.ones(3, 2, 4), torch.zeros(3, 2, 4)
+    write[1, 0, :3] = 1
+    layer._state(value, write)
+    assert layer.operations == {"accumulates": 3, "state": 4}
+    layer._state(value, 0 * write)
+    assert energy.layer(operations.Layer(**layer.operations), energy.FLOAT32) == (0, 0)
 
 
 def test_hamming_distance_in_unary_is_that_of_counts() -> None:

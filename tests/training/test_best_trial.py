@@ -79,5 +79,20 @@ def test_a_file_that_is_no_training_is_named(tmp_path, capfd):
     path = tmp_path / "other.safetensors"
     checkpoint.write(path, {"x": torch.zeros(1)}, {"module": "m"})
     assert stage.run(best_trial.main, ["--trials", str(path), "--output", str(tmp_path / "out")]) == 1
-    assert "other.safetensors: not a finished training (no settings)" in capfd.readouterr().err
+    assert "other.safetensors: not a finished training (no settings.metric)" in capfd.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("settings", {}, "not a finished training (no settings.metric)"),
+        ("result", {"best": 1.0}, "not a finished training (no result.best_step)"),
+        ("result", {**FACTS["result"], "best": None}, "bits was never measured: nothing to choose by"),
+    ],
+)
+def test_a_header_that_says_too_little_is_named(tmp_path, capfd, part, change, message):
+    path = tmp_path / "short.safetensors"
+    checkpoint.write(path, {"x": torch.zeros(1)}, {**FACTS, part: change})
+    assert stage.run(best_trial.main, ["--trials", str(path), "--output", str(tmp_path / "out")]) == 1
+    assert f"short.safetensors: {message}" in capfd.readouterr().err

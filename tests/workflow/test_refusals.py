@@ -29,6 +29,10 @@ def test_a_mistyped_key_is_named(tree: Any, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("# nothing\n", None),
+        (
+            "snn: {spikformer: {variants: [spiking]}}\n",
+            "error: config: snn.spikformer.variants: ['spiking'] is too short",
+        ),
         ("device: tpu\n", "error: config: device: 'tpu' is not one of auto, cpu, cuda"),
         ("device: {cpu\n", "error: config/user.yaml: line 2, column 1: expected ',' or '}', but got '<stream end>'"),
         ("embeddings: {ada: {source: spacy_md}}\n", "error: embedding name 'ada' is reserved for source 'openai'"),
