@@ -145,4 +145,6 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "type":
         types = " or ".join([wanted] if isinstance(wanted, str) else wanted)
         return f"{place}{'null' if instance is None else repr(instance)} is not of type {types}"
+    if error.validator == "minItems":
+        return f"{place}{instance!r} has {len(instance)} of at least {wanted} items"
     return f"{place}{error.message}"

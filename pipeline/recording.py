@@ -84,17 +84,25 @@ def write(path: Path, recording: Recording) -> None:
         save_file(contiguous, temporary, metadata={HEADER: json.dumps(header, sort_keys=True)})
 
 
-def _check(layers: list[Layer], attention: Mapping[str, Attention], steps: int) -> None:
-    """Raises ValueError, naming the layer, for arrays that do not belong together."""
-    for layer in layers:
-        shown, traced = layer.spikes.shape[-1], len(layer.traced)
+def _check(recording: Recording) -> Recording:
+    """The recording itself. Raises ValueError, naming the layer or mark, for arrays that do not belong together."""
+    steps = len(recording.places) * recording.timesteps
+    for layer in recording.layers:
+        shown, traced = layer.spikes.shape[-1:], layer.traced.shape
         shapes = [one.shape for one in (layer.spikes, layer.potential, layer.threshold)]
-        if shapes != [(steps, shown), (steps, traced), (steps, traced)] or (layer.traced >= shown).any():
+        if steps < 1 or len(traced) != 1 or shapes != [(steps, *shown), (steps, *traced), (steps, *traced)]:
             raise ValueError(f"{layer.group}/{layer.name}: arrays of {shapes} for {steps} steps")
-    for group, one in attention.items():
-        heads = one.weights.shape[:1]
-        if one.weights.ndim != 4 or any(x.shape != heads for x in (one.shift, one.pace, one.decay)):
+        if layer.traced.dtype.kind not in "iu" or not np.isin(layer.traced, np.arange(*shown)).all():
+            raise ValueError(f"{layer.group}/{layer.name}: traces {layer.traced.tolist()} of {shown[0]} neurons")
+    for group, one in recording.attention.items():
+        heads, micro_steps = one.weights.shape[:1], one.weights.shape[1:3]
+        alike = one.weights.ndim == 4 and micro_steps[0] == micro_steps[1]
+        if not alike or any(x.shape != heads for x in (one.shift, one.pace, one.decay)):
             raise ValueError(f"attention/{group}: weights of {one.weights.shape} for {one.shift.shape} heads")
+    for name, place in recording.marks.items():
+        if place not in range(len(recording.places)):
+            raise ValueError(f"mark {name!r} at place {place!r} of {len(recording.places)}")
+    return recording
 
 
 def read(path: Path) -> Recording:
@@ -111,7 +119,6 @@ def read(path: Path) -> Recording:
                 for group in header["attention"]
             }
             facts = {name: header[name] for name in FACTS}
-            _check(layers, attention, len(facts["places"]) * facts["timesteps"])
-            return Recording(**facts, layers=layers, attention=attention)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            return _check(Recording(**facts, layers=layers, attention=attention))
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a recording of a network ({type(error).__name__}: {error})") from None

@@ -117,6 +117,10 @@ def test_every_representation_of_the_shipped_configuration_can_be_built(config: 
         ({"representations": {"floaty": ["float32"]}}, r"unknown key 'floaty'; did you mean 'floats'\?"),
         ({"evaluation": {"seeds": [1, 1]}}, "config: evaluation.seeds: .* has non-unique elements"),
         ({"device": "tpu"}, "config: device: 'tpu' is not one of auto, cpu, cuda"),
+        (
+            {"snn": {"spikformer": {"variants": ["dense"]}}},
+            "config: snn.spikformer.variants: ['dense'] has 1 of at least 2 items",
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_named(config: dict[str, Any], change: dict[str, Any], message: str) -> None:

@@ -47,13 +47,25 @@ def test_other_files_are_refused_by_name(tmp_path: Path, content: bytes | None) 
 def test_arrays_that_do_not_belong_together_are_refused_by_layer(tmp_path: Path) -> None:
     one = made()
     layer, attention = one.layers[0], one.attention["block 1"]
+    apart = {name: getattr(layer, name)[..., None] for name in ("traced", "potential", "threshold")}
+    nested = layer._replace(**apart)  # shapes that fit each other
+    empty = layer._replace(spikes=layer.spikes[:0], potential=layer.potential[:0], threshold=layer.threshold[:0])
     wrong: list[tuple[dict[str, object], str]] = [
         ({"layers": [layer._replace(spikes=layer.spikes[:3])]}, "block 1/MLP input"),
         ({"layers": [layer._replace(potential=layer.potential[:, :1])]}, "block 1/MLP input"),
+        ({"layers": [layer._replace(threshold=layer.threshold[:3])]}, "block 1/MLP input"),
         ({"layers": [layer._replace(traced=np.array([1, 5], np.int32))]}, "block 1/MLP input"),
+        ({"layers": [layer._replace(traced=np.array([-1, 3], np.int32))]}, "block 1/MLP input"),
+        ({"layers": [layer._replace(traced=np.array([1, 3], np.float32))]}, "block 1/MLP input"),
+        ({"layers": [nested]}, "block 1/MLP input"),
+        ({"layers": [layer._replace(spikes=np.array(1, np.uint8))]}, "block 1/MLP input"),
+        ({"layers": [empty], "timesteps": 0}, "block 1/MLP input"),
         ({"places": ["a"]}, "block 1/MLP input"),
         ({"attention": {"block 1": attention._replace(pace=attention.pace[:2])}}, "attention/block 1"),
         ({"attention": {"block 1": attention._replace(weights=attention.weights[0])}}, "attention/block 1"),
+        ({"attention": {"block 1": attention._replace(weights=attention.weights[:, :1])}}, "attention/block 1"),
+        ({"marks": {"store": 2}}, "mark 'store'"),
+        ({"marks": ["store"]}, "AttributeError"),
     ]
     for change, name in wrong:
         recording.write(tmp_path / "one.safetensors", one._replace(**change))  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ def fused_leaky(
     With `inplace`, spikes are written over the current where no gradient is wanted (and it is contiguous and of a type
     that is computed as such): at inference a layer then takes no memory but its state's.
     """
-    check(current, reset)
+    check(current, reset, decay, threshold, adaptation, state)
     kernel = kernel or kernels(current.device)
     if kernel is None:
         raise ValueError(f"there is no fused kernel for {current.device}")

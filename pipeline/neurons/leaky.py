@@ -52,14 +52,43 @@ def time_constant(decay: Tensor, dtype: torch.dtype) -> Tensor:
     return (1 / (1 - decay.double())).to(dtype)
 
 
-def check(current: Tensor, reset: str) -> None:
-    """Raises ValueError for a reset that there is not, for T = 0, and for a current without an axis of neurons."""
+def check(
+    current: Tensor,
+    reset: str,
+    decay: Tensor,
+    threshold: Tensor,
+    adaptation: Adaptation | None = None,
+    state: State | None = None,
+) -> None:
+    """Raises ValueError for a reset that there is not, for T = 0, for a current without an axis of neurons, and, naming
+    it, for a parameter or state of another shape."""
     if current.ndim < 2:
         raise ValueError(f"current of shape {list(current.shape)}: expected [T, ..., N]")
     if reset not in RESETS:
         raise ValueError(f"reset {reset!r} is not one of {', '.join(RESETS)}")
     if not len(current):
         raise ValueError("no time steps: T is 0")
+    row = current.shape[1:]
+    strength, rho = adaptation or (None, None)
+    parameters = (
+        ("decay", decay),
+        ("threshold", threshold),
+        ("adaptation strength", strength),
+        ("adaptation decay", rho),
+    )
+    for name, one in parameters:
+        if one is not None and (one.ndim > 1 or one.numel() not in (1, row[-1])):
+            raise ValueError(f"{name} of shape {list(one.shape)}: expected [{row[-1]}] or one for all neurons")
+    for name, one in zip(State._fields, state or (), strict=False):
+        if one is not None and one.shape != row and not _expands(one.shape, row):
+            raise ValueError(f"{name} of shape {list(one.shape)}: expected {list(row)}")
+
+
+def _expands(shape: torch.Size, to: torch.Size) -> bool:
+    """Whether a tensor of a shape is one of another if it is repeated."""
+    return len(shape) <= len(to) and all(
+        one in (1, other) for one, other in zip(reversed(shape), reversed(to), strict=False)
+    )
 
 
 def leaky(
@@ -81,7 +110,7 @@ def leaky(
 
     Raises ValueError as `check`.
     """
-    check(current, reset)
+    check(current, reset, decay, threshold, adaptation, state)
     nothing = torch.zeros_like(current[0])
     potential, spiked, trace = state or State(nothing)
     spiked = nothing if spiked is None else spiked.detach()

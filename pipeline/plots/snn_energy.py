@@ -3,8 +3,8 @@
     python -m pipeline.plots.snn_energy --measurements results/snn.parquet --output results/figures/snn_energy
 
 Energy is a straight line in the spike rate, through the idle and the measured network (pipeline/snn/energy.py); where
-it meets the dense network's is the crossover, said above the panel: no label stands among the lines. Makes a PNG and an
-SVG.
+it meets the dense network's is the crossover, said above the panel: no label stands among the lines. A crossover above
+1, a rate which no network reaches, is said and not drawn. Makes a PNG and an SVG.
 """
 
 import sys
@@ -43,8 +43,8 @@ class Pair(NamedTuple):
 
     @property
     def crossover(self) -> float | None:
-        """The rate at which both take the same; None where the spiking network takes more even if no neuron fires, or
-        less whatever fires."""
+        """The rate at which both take the same, if there is one up to 1; else None: the spiking network takes more even
+        if no neuron fires, or less at every rate, or nothing fired."""
         at = (self.dense - self.idle) / self.slope if self.slope else 0.0
         return at if 0 < at <= 1 else None
 
@@ -100,7 +100,9 @@ def said(pair: Pair) -> str:
     measured = f"{pair.rate:.2g} measured"
     if pair.crossover is not None:
         return f"{measured}, crossover at {pair.crossover:.2g}"
-    return f"{measured}, no crossover: " + ("idle takes more" if pair.idle >= pair.dense else "it always takes less")
+    if pair.idle >= pair.dense:
+        return f"{measured}, no crossover: idle takes more"
+    return f"{measured}, " + ("crossover above 1: it always takes less" if pair.rate else "no crossover: nothing fired")
 
 
 def _draw(axes: Axes, pair: Pair, rates: np.ndarray, name: str, colour: str) -> None:

@@ -16,7 +16,8 @@ about it)", ISSCC 2014. A word of b bits costs b / 64 of that; a write costs wha
 - int8: weights and values of 8 bits, products of 8 bits, sums and states of 32 bits.
 
 `idle` energy is that of the same network if no neuron fired. Between it and what was measured energy is taken to be a
-straight line in the spike rate; where it meets the dense network's is the crossover.
+straight line in the spike rate; where it meets the dense network's is the crossover. No network fires at a rate above
+1: a crossover there says that the spiking network takes less at every rate.
 """
 
 from collections.abc import Iterable
@@ -125,5 +126,6 @@ def rows(layers: Layers, samples: int, timesteps: int | None, **keys: Any) -> li
 
 def crossover(measured: float, idle: float, rate: float, dense: float) -> float | None:
     """The spike rate at which a spiking network, of energy `measured` at `rate` and `idle` at none, takes what the
-    dense one takes; above 1 where it takes less whatever fires, None where it takes more even if no neuron does."""
+    dense one takes: idle + (measured - idle) crossover / rate = dense, pJ. Above 1 where it takes less at every rate;
+    None where it takes as much or more even if no neuron fires, and where nothing fired to draw the line by."""
     return None if idle >= dense or measured <= idle else rate * (dense - idle) / (measured - idle)

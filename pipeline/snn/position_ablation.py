@@ -69,12 +69,12 @@ def plan(given: Mapping[str, Any]) -> Plan:
         if type(value := getattr(found, name)) is not int or value < 1:
             raise UserError(f"options: {name} must be a whole number of at least 1, not {value!r}")
     for name, value in (("order", found.order), ("language", found.language)):
-        if given_twice := sorted(value.keys() & OWN.keys()):
+        if given_twice := sorted(value.keys() & {*OWN, "seed"}):
             raise UserError(f"options: {name}: {given_twice[0]} is the ablation's own")
-    if not found.kinds or len(set(found.kinds)) < len(found.kinds):
-        raise UserError(f"options: kinds must be some, each once, not {list(found.kinds)}")
     if unknown := [kind for kind in found.kinds if kind not in positions.KINDS]:
         raise UserError(f"options: kinds: {unknown[0]!r} is not one of {', '.join(positions.KINDS)}")
+    if not found.kinds or len(set(found.kinds)) < len(found.kinds):
+        raise UserError(f"options: kinds must be some, each once, not {list(found.kinds)}")
     return found
 
 

@@ -57,7 +57,7 @@ def table(facts: Sequence[Mapping[str, Any]], chosen: int) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", *names, "metric", *RESULT, "chosen"])
     for trial, one in enumerate(facts):
-        of_trial = [json.dumps(one["settings"][name]) for name in names]
+        of_trial = [json.dumps(one["settings"].get(name)) for name in names]
         found = [one["result"][name] for name in RESULT]
         writer.writerow([trial, *of_trial, one["settings"]["metric"], *found, int(trial == chosen)])
     return text.getvalue()
@@ -70,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     facts = [checkpoint.read(path).facts for path in arguments.trials]
     for path, one in zip(arguments.trials, facts, strict=True):
-        if missing := [f"{part}.{name}" for part, of in NEEDED.items() for name in of if name not in one.get(part, {})]:
+        if missing := [
+            f"{part}.{name}" for part, of in NEEDED.items() for name in of if name not in (one.get(part) or {})
+        ]:
             raise UserError(f"{path}: not a finished training (no {missing[0]})")
         if one["settings"]["metric"] is not None and one["result"]["best"] is None:
             raise UserError(f"{path}: {one['settings']['metric']} was never measured: nothing to choose by")

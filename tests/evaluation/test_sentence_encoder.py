@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from pipeline import store
+from pipeline.codecs import ridge
 from pipeline.evaluation import sentence_encoder as evaluation
 from pipeline.snn import measurements, sentence_encoder, sentences
 from pipeline.stage import UserError
@@ -86,6 +87,31 @@ def test_searches_against_plain_numpy(folder, models, found):
     }
     assert aim.shape == (90, 12)
     measurements.table(found)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_searches_learn_of_training_sentences_and_not_of_test(whole):
+    """Test vectors to which what was learnt does not apply: searches that learnt of themselves would find more."""
+    y, rng = unit(60, 12, 1), np.random.default_rng(2)
+    code = 3 * y @ np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    code, elsewhere = (np.round(2 * code), np.round(2 * code) + 9) if whole else (code, 1000 * code + 9)
+    true = evaluation.truth(y)
+    own, other = (
+        {one.search: one.overlap for one in evaluation.searches(y, code, *fit, true)}
+        for fit in ((y, code), (y + 9, elsewhere))
+    )
+    assert other["decoded"] == own["decoded"]
+    for name in own.keys() - {"decoded"}:
+        assert other[name] < own[name] - 0.05, name
+
+
+def test_what_is_learnt_is_handed_training_sentences(folder, models, monkeypatch):
+    searched, solved, solve = [], [], ridge.solve
+    monkeypatch.setattr(evaluation, "searches", lambda *given: searched.append([*map(len, given)]) or iter(()))
+    monkeypatch.setattr(ridge, "solve", lambda x, y: solved.append((len(x), len(y))) or solve(x, y))
+    evaluation.measured(folder, models)
+    assert searched == [[30, 30, 90, 90, 30]] * 4  # both networks, ridge, tokens
+    assert solved == [(90, 90)]
 
 
 def test_spikes_of_the_code_are_in_what_it_costs(folder, models):

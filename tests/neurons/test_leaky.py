@@ -1,6 +1,7 @@
 """The reference against snnTorch and SpikingJelly, bit for bit; the fused kernel against the reference."""
 
 import itertools
+import re
 import subprocess
 import sys
 
@@ -167,17 +168,38 @@ def test_a_kernel_that_was_compiled_once_is_found_again(name):
     assert anew(name, torch.float32).made.cache_hits == 1
 
 
-def test_what_lies_elsewhere_or_is_too_short_is_refused():
+def test_what_lies_elsewhere_is_refused():
     half, current = torch.tensor(0.5), torch.rand(5, 2, 8)
     with pytest.raises(ValueError, match="a tensor on meta, the current on cpu"):
         fused_leaky(current, half.to("meta"), half)
-    for given in ((torch.rand(7), half), (half, half, "immediate", named("atan"), None, None, State(torch.rand(7)))):
-        with pytest.raises(RuntimeError, match="expanded size"):
-            fused_leaky(current, *given)
-    rest = State(torch.tensor(0.3))
-    assert torch.equal(
-        fused_leaky(current[:, 0], half, half, state=rest)[0], leaky(current[:, 0], half, half, state=rest)[0]
-    )
+
+
+@BOTH
+def test_parameters_and_states_of_another_shape_are_named(layer):
+    half, current = torch.tensor(0.5), torch.rand(5, 2, 8)
+    for shape in ([2, 8], [7], [1, 8]):
+        wrong = torch.full(shape, 0.5)
+        for name, given in (
+            ("decay", {"decay": wrong}),
+            ("threshold", {"threshold": wrong}),
+            ("adaptation strength", {"adaptation": Adaptation(wrong, half)}),
+            ("adaptation decay", {"adaptation": Adaptation(half, wrong)}),
+        ):
+            with pytest.raises(ValueError, match=rf"^{name} of shape {re.escape(str(shape))}: expected \[8\] or one"):
+                layer(current, **{"decay": half, "threshold": half, **given})
+    for shape in ([7], [3, 8], [5, 2, 8]):
+        for name in State._fields:
+            state = State(half)._replace(**{name: torch.zeros(shape)})
+            with pytest.raises(ValueError, match=rf"^{name} of shape {re.escape(str(shape))}: expected \[2, 8\]$"):
+                layer(current, half, half, state=state)
+
+
+def test_one_potential_for_all_neurons_is_many_alike():
+    half, current, potential = torch.tensor(0.5), torch.rand(5, 2, 8), torch.full((2, 8), 0.3)
+    wanted, _ = leaky(current, half, half, state=State(potential))
+    for layer in (leaky, fused_leaky):
+        for one in (potential[0, 0], potential[0], potential[:, :1]):
+            assert torch.equal(layer(current, half.reshape(1), half, state=State(one))[0], wanted)
 
 
 def test_backward_keeps_the_current_and_no_potentials():

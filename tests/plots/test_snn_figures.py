@@ -43,8 +43,9 @@ def test_the_cross_is_where_the_lines_meet() -> None:
     ("pair", "why"),
     [
         (snn_energy.Pair(3000, 2500, 0.2, 2000), "no crossover: idle takes more"),
-        (snn_energy.Pair(1100, 1000, 0.2, 2000), "no crossover: it always takes less"),
-        (snn_energy.Pair(1000, 1000, 0.2, 2000), "no crossover: it always takes less"),
+        (snn_energy.Pair(1100, 1000, 0.2, 2000), "crossover above 1: it always takes less"),
+        (snn_energy.Pair(1000, 1000, 0.2, 2000), "crossover above 1: it always takes less"),
+        (snn_energy.Pair(1000, 1000, 0.0, 2000), "no crossover: nothing fired"),
     ],
 )
 def test_no_cross_where_one_always_takes_more(pair: snn_energy.Pair, why: str) -> None:

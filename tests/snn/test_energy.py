@@ -75,3 +75,4 @@ def test_crossover_is_where_the_line_meets_the_dense_network() -> None:
     assert rate == pytest.approx(0.1)
     assert energy.crossover(measured=30, idle=21, rate=0.2, dense=20) is None
     assert energy.crossover(measured=11, idle=10, rate=0.2, dense=20) == pytest.approx(2)  # no rate takes as much
+    assert energy.crossover(measured=10, idle=10, rate=0.0, dense=20) is None

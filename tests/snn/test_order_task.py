@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from pipeline.snn import order_task, position_ablation
+from pipeline.snn.attention import PhaseShiftedAttention
 from pipeline.stage import UserError
 
 OPTIONS = {"dims": 16, "heads": 2, "hidden": 48, "blocks": 1, "context": 12, "decay": "none", "dropout": 0.0}
@@ -36,8 +37,9 @@ def test_bad_options_are_named():
         order_task.task([], {**OPTIONS, "samples": 0})
     with pytest.raises(UserError, match="two marks and a question are 3 tokens"):
         order_task.task([], {**OPTIONS, "context": 2, "position": "none"})
-    with pytest.raises(UserError, match="kinds: 'sine' is not one of"):
-        position_ablation.plan({"kinds": ["sine"]})
+    for kind, named in (("sine", "'sine'"), (["none"], r"\['none'\]")):
+        with pytest.raises(UserError, match=f"kinds: {named} is not one of"):
+            position_ablation.plan({"kinds": [kind]})
     with pytest.raises(UserError, match="order_steps must be a whole number of at least 1"):
         position_ablation.plan({"order_steps": 0})
     for name, value in (("kinds", 5), ("kinds", None), ("order", 5), ("language", [1])):
@@ -64,8 +66,19 @@ def test_nothing_but_the_position_tells_of_order(name, monkeypatch):
     assert (asked["position"], asked["decay"], asked["dropout"]) == ("gray", "none", 0.0)
 
 
+def test_attention_of_the_ablation_has_no_decay(monkeypatch):
+    trained = []
+    monkeypatch.setattr(position_ablation, "train", lambda model, *how, **more: trained.append(model))
+    position_ablation.run("order", "gray", 0, position_ablation.Plan(), [])
+    modules = list(trained[0].modules())
+    decays = [one.decay for one in modules if isinstance(one, PhaseShiftedAttention)]
+    assert decays
+    assert all((decay == 1).all() for decay in decays)
+    assert {one.p for one in modules if isinstance(one, torch.nn.Dropout)} == {0.0}
+
+
 def test_what_the_ablation_sets_itself_is_refused_and_each_kind_comes_once():
-    for name, key in (("order", "position"), ("language", "decay"), ("order", "dropout")):
+    for name, key in (("order", "position"), ("language", "decay"), ("order", "dropout"), ("order", "seed")):
         with pytest.raises(UserError, match=f"options: {name}: {key} is the ablation's own"):
             position_ablation.plan({name: {key: "none"}})
     for kinds in ([], ["none", "none"]):
@@ -99,6 +112,14 @@ def test_the_ablation_keeps_runs_that_have_ended(tmp_path, monkeypatch):
     ]
     with pytest.raises(UserError, match="has runs of other options"):
         position_ablation.ablation([], plan, 8, tmp_path / "runs")
-    (tmp_path / "tokens").write_text("of another corpus")
+
+
+def test_runs_are_not_taken_up_with_other_tokens_at_the_same_path(tmp_path, monkeypatch):
+    monkeypatch.setattr(position_ablation, "run", lambda *_: {"value": 0.5})
+    plan, shard = position_ablation.plan({"kinds": ["none"]}), tmp_path / "tokens" / "shard-00000.parquet"
+    shard.parent.mkdir()
+    shard.write_text("of one corpus")
+    position_ablation.ablation([shard.parent], plan, 7, tmp_path / "runs")
+    shard.write_text("of another")
     with pytest.raises(UserError, match="has runs of other options or tokens"):
-        position_ablation.ablation([tmp_path / "tokens"], plan, 7, tmp_path / "runs")
+        position_ablation.ablation([shard.parent], plan, 7, tmp_path / "runs")

@@ -204,6 +204,26 @@ def test_the_weight_of_the_prior_is_the_best_on_validation_and_not_on_test() -> 
     assert found["decoded+prior"] == scores[-1] != scores[0]
 
 
+def test_how_many_words_ridge_reads_is_chosen_by_validation_alone(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    def drawn(seed: int, count: int) -> popspike_measure.Places:
+        chunks = np.random.default_rng(seed).integers(80, size=(count, 20))
+        return popspike_measure.Places(chunks, np.arange(count), np.full(count, 18), chunks[:, 19])
+
+    fitted, validation, test = drawn(0, 60), drawn(1, 7), drawn(2, 9)
+    ranks, asked = iter((3, 2, 1, 2)), list[popspike_measure.Side]()
+
+    def by_similarity(side: popspike_measure.Side, right: Array) -> Array:
+        assert right is validation.next
+        asked.append(side)
+        return np.full(len(right), next(ranks))
+
+    monkeypatch.setattr(popspike_measure, "by_similarity", by_similarity)
+    *found, words_read = popspike_measure.ridge_predictions(fitted, validation, test, small_codes())
+    assert words_read == popspike_measure.RIDGE_WORDS[2]
+    assert [len(x) for x in found] == [7, 9]
+    assert found[0] is asked[2].queries
+
+
 def test_a_gate_that_does_not_fire_writes_nothing() -> None:
     layer = WorkingMemory(6, 4, 1.0, memory=True)
     value, write = torch.ones(3, 2, 4), torch.zeros(3, 2, 4)

@@ -75,6 +75,15 @@ def test_the_files_of_the_best_are_copied_and_all_are_told(tmp_path):
     assert "seed" not in rows[0]
 
 
+def test_a_setting_that_a_trial_says_nothing_of_is_null():
+    found = trials([8.0, 7.0])
+    del found[1]["settings"]["learning_rate"]
+    assert [line.split(",")[:2] for line in best_trial.table(found, 1).splitlines()[1:]] == [
+        ["0", "0.5"],
+        ["1", "null"],
+    ]
+
+
 def test_a_file_that_is_no_training_is_named(tmp_path, capfd):
     path = tmp_path / "other.safetensors"
     checkpoint.write(path, {"x": torch.zeros(1)}, {"module": "m"})
@@ -87,6 +96,7 @@ def test_a_file_that_is_no_training_is_named(tmp_path, capfd):
     ("part", "change", "message"),
     [
         ("settings", {}, "not a finished training (no settings.metric)"),
+        ("settings", None, "not a finished training (no settings.metric)"),
         ("result", {"best": 1.0}, "not a finished training (no result.best_step)"),
         ("result", {**FACTS["result"], "best": None}, "bits was never measured: nothing to choose by"),
     ],

@@ -31,7 +31,7 @@ def test_a_mistyped_key_is_named(tree: Any, tmp_path: Path) -> None:
         ("# nothing\n", None),
         (
             "snn: {spikformer: {variants: [spiking]}}\n",
-            "error: config: snn.spikformer.variants: ['spiking'] is too short",
+            "error: config: snn.spikformer.variants: ['spiking'] has 1 of at least 2 items",
         ),
         ("device: tpu\n", "error: config: device: 'tpu' is not one of auto, cpu, cuda"),
         ("device: {cpu\n", "error: config/user.yaml: line 2, column 1: expected ',' or '}', but got '<stream end>'"),
