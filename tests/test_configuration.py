@@ -119,7 +119,7 @@ def test_every_representation_of_the_shipped_configuration_can_be_built(config: 
         ({"device": "tpu"}, "config: device: 'tpu' is not one of auto, cpu, cuda"),
         (
             {"snn": {"spikformer": {"variants": ["dense"]}}},
-            "config: snn.spikformer.variants: ['dense'] has 1 of at least 2 items",
+            r"config: snn.spikformer.variants: \['dense'\] has 1 of at least 2 items",
         ),
     ],
 )
