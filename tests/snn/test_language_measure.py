@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pipeline import stage, store
-from pipeline.snn import language_measure, measurements
+from pipeline.corpus import language as corpus
+from pipeline.snn import language_measure, measurements, ngram
 from pipeline.stage import UserError
 from pipeline.training import checkpoint, run, settings
 from pipeline.training.distributed import Processes
@@ -15,24 +16,29 @@ from pipeline.training.distributed import Processes
 OPTIONS = {"dims": 8, "heads": 2, "hidden": 24, "blocks": 1, "context": 8, "timesteps": 2}
 
 
+def write_tokens(folder, rng, count, ordered=True):
+    """Documents of 30 tokens: the next token is the last one plus 1, mostly; without order, any."""
+    documents = []
+    for _ in range(count):
+        steps = rng.choice([1, 5], 30, p=[0.9, 0.1]) if ordered else rng.integers(19, size=30)
+        documents.append([*(1 + np.cumsum(steps) % 19).tolist(), 0])
+    tokens = pa.table(
+        {
+            "id": pa.array([f"{number}" for number in range(count)]),
+            "tokens": pa.array(documents, pa.list_(pa.int32())),
+        }
+    ).replace_schema_metadata({"vocabulary_size": "20", "end_of_text": "0"})
+    folder.mkdir()
+    pq.write_table(tokens, folder / store.shard_name(0))
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Tokens of three parts (the next token is the last one plus 1, mostly), and both networks trained a little."""
+    """Tokens of three parts, and both networks trained a little."""
     folder = tmp_path_factory.mktemp("language")
     rng = np.random.default_rng(0)
     for part, count in (("train", 40), ("validation", 8), ("test", 8)):
-        documents = []
-        for _ in range(count):
-            steps = rng.choice([1, 5], 30, p=[0.9, 0.1])
-            documents.append([*(1 + np.cumsum(steps) % 19).tolist(), 0])
-        tokens = pa.table(
-            {
-                "id": pa.array([f"{number}" for number in range(count)]),
-                "tokens": pa.array(documents, pa.list_(pa.int32())),
-            }
-        ).replace_schema_metadata({"vocabulary_size": "20", "end_of_text": "0"})
-        (folder / part).mkdir()
-        pq.write_table(tokens, folder / part / store.shard_name(0))
+        write_tokens(folder / part, rng, count)
     chosen = settings.from_json({"steps": 40, "batch": 8, "weights": {"nats": 1}, "learning_rate": 1e-2})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -126,6 +132,22 @@ def test_the_weight_beside_the_n_gram_is_the_best_on_validation_and_not_on_test(
     mixed, weight = language_measure.with_ngram([likely, unlikely], [unlikely, likely])
     assert weight > 0.99
     assert mixed > 7
+
+
+def test_training_documents_fit_the_n_gram_and_validation_documents_weigh_it(tmp_path):
+    """The 5-gram knows the test documents' order and validation documents have none: its weight is too low for test."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("validation", 8), ("test", 8)):
+        write_tokens(tmp_path / part, rng, count, ordered=part != "validation")
+    files = [[trained(tmp_path / f"{name}.safetensors")] for name in ("spikformer", "transformer")]
+    rows = language_measure.measured(tmp_path, *files, 1 << 30)
+    found = {(row["variant"], row["metric"]): row["value"] for row in rows if row["task"] == "language"}
+    grams = ngram.fit(corpus.documents(tmp_path / "train"), 20, language_measure.ORDER)
+    logs = np.concatenate([grams.log2(one) for one in corpus.documents(tmp_path / "test")])
+    assert found["ngram", "test_bits"] == language_measure.bits(logs)
+    for variant in ("spiking", "dense"):
+        assert found[variant, "weight_with_ngram"] > 0.5
+        assert found[variant, "test_bits_with_ngram"] > found["ngram", "test_bits"] + 0.1
 
 
 def test_the_share_of_the_gap():

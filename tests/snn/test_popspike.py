@@ -1,5 +1,6 @@
 """PopSpike: its state, its words' codes, its controls, and the two tasks."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,28 @@ def test_how_many_words_ridge_reads_is_chosen_by_validation_alone(monkeypatch) -
     assert words_read == popspike_measure.RIDGE_WORDS[2]
     assert [len(x) for x in found] == [7, 9]
     assert found[0] is asked[2].queries
+
+
+def test_frequencies_are_those_of_training_words(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """The only word of the test text is the second in the training text, and not in the validation text."""
+    for part, words in (("train", [3] * 30 + [4] * 20), ("validation", [5] * 40), ("test", [4] * 40)):
+        tokens = pa.table({"tokens": pa.array([words], pa.list_(pa.int32()))})
+        write_parquet(tmp_path / f"{part}.parquet", tokens, {"words": "80"})
+    model = popspike_measure.Model("", read_options(SMALL), 0, small_codes(), torch.nn.Identity(), 0.0, None)
+    unigram = islice(popspike_measure.next_word_rows([model], tmp_path, table(), 10), 3)
+    found = {(variant, metric): value for _, variant, _, metric, value, _ in unigram}
+    assert found["unigram", "mean_reciprocal_rank"] == 0.5
+
+
+def test_words_are_coded_alike_whatever_is_predicted() -> None:
+    codes = small_codes()
+    counts = codes.spikes.sum(1)
+    one, other = (
+        popspike_measure.sides({"decoded": codes.vectors[rows] + moved, "spikes": counts[rows]}, codes)
+        for rows, moved in ((slice(5), 0), (slice(5, 9), 0.5))
+    )
+    for name, side in one.items():
+        assert (side.words == other[name].words).all(), name
 
 
 def test_a_gate_that_does_not_fire_writes_nothing() -> None:
