@@ -85,7 +85,10 @@ def write(path: Path, recording: Recording) -> None:
 
 
 def _check(recording: Recording) -> Recording:
-    """The recording itself. Raises ValueError, naming the layer or mark, for arrays that do not belong together."""
+    """The recording itself. Raises ValueError, naming the layer, attention or mark, for arrays that do not belong
+    together or hold NaN or infinity, and for counts that are none."""
+    if type(recording.timesteps) is not int:
+        raise ValueError(f"timesteps {recording.timesteps!r}")
     steps = len(recording.places) * recording.timesteps
     for layer in recording.layers:
         shown, traced = layer.spikes.shape[-1:], layer.traced.shape
@@ -94,15 +97,27 @@ def _check(recording: Recording) -> Recording:
             raise ValueError(f"{layer.group}/{layer.name}: arrays of {shapes} for {steps} steps")
         if layer.traced.dtype.kind not in "iu" or not np.isin(layer.traced, np.arange(*shown)).all():
             raise ValueError(f"{layer.group}/{layer.name}: traces {layer.traced.tolist()} of {shown[0]} neurons")
+        if type(layer.neurons) is not int or layer.neurons < shown[0]:
+            raise ValueError(f"{layer.group}/{layer.name}: shows {shown[0]} of {layer.neurons!r} neurons")
+        if not _finite(layer.potential, layer.threshold):
+            raise ValueError(f"{layer.group}/{layer.name}: a membrane that is no finite number")
+    heads = next((one.shift.shape for one in recording.attention.values()), ())
     for group, one in recording.attention.items():
-        heads, micro_steps = one.weights.shape[:1], one.weights.shape[1:3]
-        alike = one.weights.ndim == 4 and micro_steps[0] == micro_steps[1]
-        if not alike or any(x.shape != heads for x in (one.shift, one.pace, one.decay)):
-            raise ValueError(f"attention/{group}: weights of {one.weights.shape} for {one.shift.shape} heads")
+        shaped = one.weights.shape[:-1] == (*heads, recording.timesteps, recording.timesteps) and one.weights.size
+        if len(heads) != 1 or not shaped or any(x.shape != heads for x in (one.shift, one.pace, one.decay)):
+            what = f"{heads} heads and {recording.timesteps} micro-steps"
+            raise ValueError(f"attention/{group}: weights of {one.weights.shape} for {what}")
+        if not _finite(*one):
+            raise ValueError(f"attention/{group}: a weight that is no finite number")
     for name, place in recording.marks.items():
         if place not in range(len(recording.places)):
             raise ValueError(f"mark {name!r} at place {place!r} of {len(recording.places)}")
     return recording
+
+
+def _finite(*arrays: Array) -> bool:
+    """Whether all are of a float type, without NaN and infinity: a figure has no place for others."""
+    return all(x.dtype.kind == "f" and np.isfinite(x).all() for x in arrays)
 
 
 def read(path: Path) -> Recording:

@@ -121,6 +121,10 @@ def test_every_representation_of_the_shipped_configuration_can_be_built(config: 
             {"snn": {"spikformer": {"variants": ["dense"]}}},
             r"config: snn.spikformer.variants: \['dense'\] has 1 of at least 2 items",
         ),
+        (
+            {"snn": {"spikformer": {"variants": ["dense", "dense"]}}},
+            r"config: snn.spikformer.variants: \['dense', 'dense'\] has non-unique elements",
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_named(config: dict[str, Any], change: dict[str, Any], message: str) -> None:

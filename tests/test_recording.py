@@ -49,6 +49,8 @@ def test_arrays_that_do_not_belong_together_are_refused_by_layer(tmp_path: Path)
     layer, attention = one.layers[0], one.attention["block 1"]
     apart = {name: getattr(layer, name)[..., None] for name in ("traced", "potential", "threshold")}
     nested = layer._replace(**apart)  # shapes that fit each other
+    few = Attention(*(x[:1] for x in attention))  # of fewer heads than the other
+    squared = Attention(*(x[:, None] for x in attention))
     empty = layer._replace(spikes=layer.spikes[:0], potential=layer.potential[:0], threshold=layer.threshold[:0])
     wrong: list[tuple[dict[str, object], str]] = [
         ({"layers": [layer._replace(spikes=layer.spikes[:3])]}, "block 1/MLP input"),
@@ -64,6 +66,17 @@ def test_arrays_that_do_not_belong_together_are_refused_by_layer(tmp_path: Path)
         ({"attention": {"block 1": attention._replace(pace=attention.pace[:2])}}, "attention/block 1"),
         ({"attention": {"block 1": attention._replace(weights=attention.weights[0])}}, "attention/block 1"),
         ({"attention": {"block 1": attention._replace(weights=attention.weights[:, :1])}}, "attention/block 1"),
+        ({"attention": {"block 1": attention._replace(weights=attention.weights[..., :0])}}, "attention/block 1"),
+        ({"attention": {"block 1": attention, "block 2": few}}, "attention/block 2"),
+        ({"attention": {"block 1": squared}}, "attention/block 1"),
+        ({"timesteps": 1, "places": list("abcd")}, "attention/block 1"),
+        ({"timesteps": 2.0}, "timesteps 2.0"),
+        ({"layers": [layer._replace(neurons=4)]}, "block 1/MLP input: shows 5 of 4"),
+        ({"layers": [layer._replace(neurons=None)]}, "block 1/MLP input: shows 5 of None"),  # type: ignore[arg-type]
+        ({"layers": [layer._replace(potential=layer.potential.astype(np.int32))]}, "block 1/MLP input: a membrane"),
+        ({"layers": [layer._replace(potential=layer.potential * np.nan)]}, "block 1/MLP input: a membrane"),
+        ({"layers": [layer._replace(threshold=layer.threshold + np.inf)]}, "block 1/MLP input: a membrane"),
+        ({"attention": {"block 1": attention._replace(decay=attention.decay * np.nan)}}, "attention/block 1: a weight"),
         ({"marks": {"store": 2}}, "mark 'store'"),
         ({"marks": ["store"]}, "AttributeError"),
     ]

@@ -39,19 +39,24 @@ BUILD: dict[str, Callable[[int, Mapping[str, Any]], nn.Module]] = {
 class Trained:
     """A network from its file, ready to be measured: `model`, `how` (its options), `seed`.
 
-    Raises UserError for a file that is no checkpoint, of another module, or of another architecture than it says.
+    Raises UserError for a file that is no checkpoint, of another module, of no finished training, or of another
+    architecture than it says.
     """
 
     def __init__(self, path: Path, module: str) -> None:
         saved = checkpoint.read(path)
         if (found := saved.facts.get("module")) != module:
             raise UserError(f"{path}: a network of {found}, not of {module}")
-        self.path, self.how, self.weights = path, language.options(saved.facts["options"]), saved.part("model")
-        self.seed = int(saved.facts["settings"]["seed"])
-        self.seconds = float(saved.facts["result"]["seconds"])
+        try:
+            options = {**saved.facts["options"]}
+            self.seed = int(saved.facts["settings"]["seed"])
+            self.seconds = float(saved.facts["result"]["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: not a finished training ({type(error).__name__}: {error})") from None
+        self.path, self.how, self.weights = path, language.options(options), saved.part("model")
         embedded = self.weights.get("embedding.weight")
         self.vocabulary = 0 if embedded is None else len(embedded)
-        self.model = BUILD[module](self.vocabulary, saved.facts["options"])
+        self.model = BUILD[module](self.vocabulary, options)
         wanted = {name: list(x.shape) for name, x in self.model.state_dict().items()}
         given = {name: list(x.shape) for name, x in self.weights.items()}
         if differing := sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name)):

@@ -12,6 +12,7 @@ The earlier of equals is chosen. Held-out data choose, never test data.
 import csv
 import io
 import json
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,18 @@ SAME = ("module", "options", "data")
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the settings that are not the same in all trials."""
     return [name for name in settings[0] if any(one.get(name) != settings[0][name] for one in settings)]
+
+
+def check(path: Path, facts: Mapping[str, Any]) -> None:
+    """Raises UserError, naming the file, for facts of no finished training, and for one whose best value is none."""
+    for part, names in NEEDED.items():
+        found = facts.get(part)
+        for name in names:
+            if not isinstance(found, Mapping) or name not in found:
+                raise UserError(f"{path}: not a finished training (no {part}.{name})")
+    metric, value = facts["settings"]["metric"], facts["result"]["best"]
+    if metric is not None and not (type(value) in (int, float) and math.isfinite(value)):
+        raise UserError(f"{path}: the best {metric} is {value!r}, no number: nothing to choose by")
 
 
 def best(facts: Sequence[Mapping[str, Any]]) -> int:
@@ -70,12 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     facts = [checkpoint.read(path).facts for path in arguments.trials]
     for path, one in zip(arguments.trials, facts, strict=True):
-        if missing := [
-            f"{part}.{name}" for part, of in NEEDED.items() for name in of if name not in (one.get(part) or {})
-        ]:
-            raise UserError(f"{path}: not a finished training (no {missing[0]})")
-        if one["settings"]["metric"] is not None and one["result"]["best"] is None:
-            raise UserError(f"{path}: {one['settings']['metric']} was never measured: nothing to choose by")
+        check(path, one)
     chosen = best(facts)
     for suffix in (".safetensors", ".parquet"):
         source = arguments.trials[chosen].with_suffix(suffix)

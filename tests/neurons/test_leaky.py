@@ -271,6 +271,8 @@ layer = LIF(6, homeostasis=Homeostasis(0.1, 0.5))
 for _ in range(3):
     layer(current.chunk(count, dim=1)[rank])
 save_file({"raised": layer.raised}, f"{folder}/{rank}-of-{count}")
+if count > 1:
+    dist.destroy_process_group()
 """
 
 

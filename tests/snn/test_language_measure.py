@@ -127,6 +127,23 @@ def test_networks_that_differ_in_more_than_what_they_are_are_not_compared(tmp_pa
             language_measure.measured(tmp_path, *files, 100)
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "key"),
+    [
+        ("options", None, "mapping"),
+        ("settings", {}, "'seed'"),
+        ("settings", {"seed": "x"}, "invalid literal"),
+        ("result", 5, "int"),
+    ],
+)
+def test_a_header_that_says_too_little_is_named(tmp_path, part, value, key):
+    path = trained(tmp_path / "spikformer.safetensors")
+    saved = checkpoint.read(path)
+    checkpoint.write(path, saved.tensors, {**saved.facts, part: value})
+    with pytest.raises(UserError, match=rf"spikformer.safetensors: not a finished training \(.*{key}"):
+        language_measure.Trained(path, "pipeline.snn.spikformer")
+
+
 def test_the_weight_beside_the_n_gram_is_the_best_on_validation_and_not_on_test():
     likely, unlikely = np.full(50, -1.0), np.full(50, -9.0)
     mixed, weight = language_measure.with_ngram([likely, unlikely], [unlikely, likely])

@@ -123,3 +123,6 @@ def test_runs_are_not_taken_up_with_other_tokens_at_the_same_path(tmp_path, monk
     shard.write_text("of another")
     with pytest.raises(UserError, match="has runs of other options or tokens"):
         position_ablation.ablation([shard.parent], plan, 7, tmp_path / "runs")
+    with pytest.raises(UserError, match=r"none: no shard"):
+        position_ablation.ablation([tmp_path / "none"], plan, 7, tmp_path / "others")
+    assert not (tmp_path / "others").exists()

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import math
 
 import pytest
 import torch
@@ -97,8 +98,12 @@ def test_a_file_that_is_no_training_is_named(tmp_path, capfd):
     [
         ("settings", {}, "not a finished training (no settings.metric)"),
         ("settings", None, "not a finished training (no settings.metric)"),
+        ("settings", [*best_trial.NEEDED["settings"]], "not a finished training (no settings.metric)"),
+        ("result", " ".join(best_trial.RESULT), "not a finished training (no result.best)"),
         ("result", {"best": 1.0}, "not a finished training (no result.best_step)"),
-        ("result", {**FACTS["result"], "best": None}, "bits was never measured: nothing to choose by"),
+        ("result", {**FACTS["result"], "best": None}, "the best bits is None, no number: nothing to choose by"),
+        ("result", {**FACTS["result"], "best": "8"}, "the best bits is '8', no number"),
+        ("result", {**FACTS["result"], "best": math.nan}, "the best bits is nan, no number"),
     ],
 )
 def test_a_header_that_says_too_little_is_named(tmp_path, capfd, part, change, message):
