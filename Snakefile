@@ -45,6 +45,10 @@ include: "workflow/rules/sigma_delta.smk"
 include: "workflow/rules/spikes.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/snn.smk"
+include: "workflow/rules/snn_data.smk"
+include: "workflow/rules/snn_measure.smk"
+include: "workflow/rules/snn_figures.smk"
+include: "workflow/rules/position_ablation.smk"
 include: "workflow/rules/performance.smk"
 
 

@@ -89,30 +89,38 @@ def _check(recording: Recording) -> Recording:
     together or hold NaN or infinity, and for counts that are none."""
     if type(recording.timesteps) is not int:
         raise ValueError(f"timesteps {recording.timesteps!r}")
-    steps = len(recording.places) * recording.timesteps
     for layer in recording.layers:
-        shown, traced = layer.spikes.shape[-1:], layer.traced.shape
-        shapes = [one.shape for one in (layer.spikes, layer.potential, layer.threshold)]
-        if steps < 1 or len(traced) != 1 or shapes != [(steps, *shown), (steps, *traced), (steps, *traced)]:
-            raise ValueError(f"{layer.group}/{layer.name}: arrays of {shapes} for {steps} steps")
-        if layer.traced.dtype.kind not in "iu" or not np.isin(layer.traced, np.arange(*shown)).all():
-            raise ValueError(f"{layer.group}/{layer.name}: traces {layer.traced.tolist()} of {shown[0]} neurons")
-        if type(layer.neurons) is not int or layer.neurons < shown[0]:
-            raise ValueError(f"{layer.group}/{layer.name}: shows {shown[0]} of {layer.neurons!r} neurons")
-        if not _finite(layer.potential, layer.threshold):
-            raise ValueError(f"{layer.group}/{layer.name}: a membrane that is no finite number")
+        _check_layer(layer, len(recording.places) * recording.timesteps)
     heads = next((one.shift.shape for one in recording.attention.values()), ())
     for group, one in recording.attention.items():
-        shaped = one.weights.shape[:-1] == (*heads, recording.timesteps, recording.timesteps) and one.weights.size
-        if len(heads) != 1 or not shaped or any(x.shape != heads for x in (one.shift, one.pace, one.decay)):
-            what = f"{heads} heads and {recording.timesteps} micro-steps"
-            raise ValueError(f"attention/{group}: weights of {one.weights.shape} for {what}")
-        if not _finite(*one):
-            raise ValueError(f"attention/{group}: a weight that is no finite number")
+        _check_attention(group, one, heads, recording.timesteps)
     for name, place in recording.marks.items():
         if place not in range(len(recording.places)):
             raise ValueError(f"mark {name!r} at place {place!r} of {len(recording.places)}")
     return recording
+
+
+def _check_layer(layer: Layer, steps: int) -> None:
+    name, shown, traced = f"{layer.group}/{layer.name}", layer.spikes.shape[-1:], layer.traced.shape
+    shapes = [one.shape for one in (layer.spikes, layer.potential, layer.threshold)]
+    if steps < 1 or len(traced) != 1 or shapes != [(steps, *shown), (steps, *traced), (steps, *traced)]:
+        raise ValueError(f"{name}: arrays of {shapes} for {steps} steps")
+    if layer.traced.dtype.kind not in "iu" or not np.isin(layer.traced, np.arange(*shown)).all():
+        raise ValueError(f"{name}: traces {layer.traced.tolist()} of {shown[0]} neurons")
+    if type(layer.neurons) is not int or layer.neurons < shown[0]:
+        raise ValueError(f"{name}: shows {shown[0]} of {layer.neurons!r} neurons")
+    if not _finite(layer.potential, layer.threshold):
+        raise ValueError(f"{name}: a membrane that is no finite number")
+
+
+def _check_attention(group: str, one: Attention, heads: tuple[int, ...], timesteps: int) -> None:
+    """`heads`: the shape [H] that the arrays of all groups share."""
+    shaped = one.weights.shape[:-1] == (*heads, timesteps, timesteps) and one.weights.size
+    if len(heads) != 1 or not shaped or any(x.shape != heads for x in (one.shift, one.pace, one.decay)):
+        what = f"{heads} heads and {timesteps} micro-steps"
+        raise ValueError(f"attention/{group}: weights of {one.weights.shape} for {what}")
+    if not _finite(*one):
+        raise ValueError(f"attention/{group}: a weight that is no finite number")
 
 
 def _finite(*arrays: Array) -> bool:

@@ -215,20 +215,29 @@ def _step(w, x, immediate, adaptive, bounded, k, out, back):  # type: ignore[no-
         _step_as(w, x, False, False, False, k, out, False)
 
 
+@_inlined
+def _flags(job):  # type: ignore[no-untyped-def]
+    return job[_AT.immediate] != 0, job[_AT.adaptive] != 0, job[_AT.bounded] != 0
+
+
+@_inlined
+def _next(job, counts):  # type: ignore[no-untyped-def]
+    """The first place of a block that no thread has taken, and how many it has; not above 0: none is left."""
+    lo = _count(counts, _AT.taken) * job[_AT.width]
+    return lo, min(job[_AT.places] - lo, job[_AT.width])
+
+
 @_jit
 def _forward(job, counts, shared, v_last, s_last, a_last):  # type: ignore[no-untyped-def]
     k, work, current, neurons, spikes = shared
-    steps, places = current.shape
-    blocks, width = job[_AT.blocks], job[_AT.width]
-    immediate, adaptive, bounded = job[_AT.immediate] != 0, job[_AT.adaptive] != 0, job[_AT.bounded] != 0
+    steps = len(current)
+    immediate, adaptive, bounded = _flags(job)
     w = work[_count(counts, _AT.came)]
     loaded = 0, 0
     while True:
-        block = _count(counts, _AT.taken)
-        if block >= blocks:
+        lo, n = _next(job, counts)
+        if n <= 0:
             break
-        lo = block * width
-        n = min(places - lo, width)
         loaded = _load(w, loaded, n, lo, job, k, neurons)
         for t in range(steps):
             if t + 1 < steps:
@@ -334,17 +343,15 @@ def _backward(job, counts, shared, by_v, by_a, through, sums, totals, through_v,
     k, work, current, neurons, by_s = shared
     steps, places = current.shape
     blocks, width, kind = job[_AT.blocks], job[_AT.width], job[_AT.kind]
-    immediate, adaptive, bounded = job[_AT.immediate] != 0, job[_AT.adaptive] != 0, job[_AT.bounded] != 0
+    immediate, adaptive, bounded = _flags(job)
     learned, zero = len(sums) > 0, k[4]
     own = work[_count(counts, _AT.came)]
     w = own[:ROOM]
     loaded = 0, 0
     while True:
-        block = _count(counts, _AT.taken)
-        if block >= blocks:
+        lo, n = _next(job, counts)
+        if n <= 0:
             break
-        lo = block * width
-        n = min(places - lo, width)
         loaded = _load(w, loaded, n, lo, job, k, neurons)
         for t in range(steps):
             kept = ROOM + t * width

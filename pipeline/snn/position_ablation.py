@@ -30,8 +30,10 @@ from pipeline.training.settings import Settings
 Row = dict[str, Any]
 
 
-OWN = {"position": "none", "decay": "none", "dropout": 0.0}
-"""Options of the networks that are the ablation's own; the position is each kind in turn."""
+WITHOUT = {"decay": "none", "dropout": 0.0}
+"""Options of all networks: nothing but the position tells of order."""
+OWN = {"position", "seed", *WITHOUT}
+"""Options of the networks that a plan has no say in."""
 
 
 class Plan(NamedTuple):
@@ -69,7 +71,7 @@ def plan(given: Mapping[str, Any]) -> Plan:
         if type(value := getattr(found, name)) is not int or value < 1:
             raise UserError(f"options: {name} must be a whole number of at least 1, not {value!r}")
     for name, value in (("order", found.order), ("language", found.language)):
-        if given_twice := sorted(value.keys() & {*OWN, "seed"}):
+        if given_twice := sorted(value.keys() & OWN):
             raise UserError(f"options: {name}: {given_twice[0]} is the ablation's own")
     if unknown := [kind for kind in found.kinds if kind not in positions.KINDS]:
         raise UserError(f"options: kinds: {unknown[0]!r} is not one of {', '.join(positions.KINDS)}")
@@ -80,7 +82,7 @@ def plan(given: Mapping[str, Any]) -> Plan:
 
 def run(name: str, kind: str, seed: int, chosen: Plan, tokens: Sequence[Path], device: str = "cpu") -> dict[str, float]:
     """Train one network on the task `name`; its `value` on held-out samples, `spike_rate` and `parameters`."""
-    own = {**OWN, "position": kind}
+    own = {**WITHOUT, "position": kind}
     torch.manual_seed(seed)
     if name == "order":
         task, metric = order_task.task([], {**chosen.order, **own, "seed": seed}), "accuracy"
