@@ -97,7 +97,7 @@ def with_ngram(logs: Sequence[Array], of_grams: Sequence[Array]) -> tuple[float,
 
 
 def comparable(pairs: Sequence[tuple[Trained, Trained]]) -> None:
-    """Raises UserError, naming the files, for pairs of unequal seeds, or networks of unequal options."""
+    """Raises UserError, naming the files, for pairs of unequal seeds, networks of unequal options, and a seed twice."""
     for pair in pairs:
         if pair[0].seed != pair[1].seed:
             raise UserError(f"{pair[0].path} has seed {pair[0].seed}, and {pair[1].path} beside it {pair[1].seed}")
@@ -106,6 +106,11 @@ def comparable(pairs: Sequence[tuple[Trained, Trained]]) -> None:
         for name, value in one.how._asdict().items():
             if value != (expected := getattr(first.how, name)):
                 raise UserError(f"{one.path}: {name} is {value}, and {expected} in {first.path}: nothing to compare")
+    seen: dict[int, Path] = {}
+    for one, _ in pairs:
+        if one.seed in seen:
+            raise UserError(f"{one.path} has seed {one.seed}, and so has {seen[one.seed]}: each seed is measured once")
+        seen[one.seed] = one.path
 
 
 def measured(folder: Path, spiking: Sequence[Path], dense: Sequence[Path], tokens: int) -> list[Row]:

@@ -49,12 +49,21 @@ def regression(gram: Array, target: Array) -> Array:
     return np.linalg.solve(gram + ridge * np.eye(len(gram)), target)
 
 
-def shifted(packed: Array, shifts: Array, neurons: int) -> Array:
-    """Packed spikes, uint8 [n, T, ceil(N / 8)] of N neurons, as `SpikeTrain` has them: neuron k read at the phase
-    t + shifts[k mod P], circular."""
-    found = np.zeros_like(packed)
-    for phi in np.unique(shifts):
-        found |= np.roll(packed, -phi, axis=1) & np.packbits(np.resize(shifts == phi, neurons))
+def heads(shifts: Array, neurons: int) -> dict[int, Array]:
+    """The neurons, packed [ceil(N / 8)], that are read at each phase shift: neuron k at shifts[k mod P]."""
+    return {int(phi): np.packbits(np.resize(shifts == phi, neurons)) for phi in np.unique(shifts)}
+
+
+def shifted(packed: Array, reading: dict[int, Array]) -> Array:
+    """Packed spikes, uint8 [n, T, ceil(N / 8)] as `SpikeTrain` has them, a neuron's read at the phase t + phi of its
+    head (`heads`), circular."""
+    found = np.empty_like(packed)
+    steps, row = packed.shape[1], np.empty_like(packed[:, 0])
+    for t in range(steps):
+        found[:, t] = 0
+        for phi, neurons in reading.items():
+            np.bitwise_and(packed[:, (t + phi) % steps], neurons, out=row)
+            found[:, t] |= row
     return found
 
 

@@ -127,6 +127,13 @@ def test_networks_that_differ_in_more_than_what_they_are_are_not_compared(tmp_pa
             language_measure.measured(tmp_path, *files, 100)
 
 
+def test_a_seed_is_measured_once(tmp_path):
+    spiking = [trained(tmp_path / f"spikformer-{number}.safetensors") for number in range(2)]
+    dense = trained(tmp_path / "transformer.safetensors")
+    with pytest.raises(UserError, match=r"spikformer-1.safetensors has seed 0, and so has .*spikformer-0.safetensors"):
+        language_measure.measured(tmp_path, spiking, [dense, dense], 100)
+
+
 @pytest.mark.parametrize(
     ("part", "value", "key"),
     [

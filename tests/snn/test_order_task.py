@@ -86,6 +86,11 @@ def test_what_the_ablation_sets_itself_is_refused_and_each_kind_comes_once():
             position_ablation.plan({"kinds": kinds})
 
 
+def test_options_of_the_language_networks_are_checked_before_any_run():
+    with pytest.raises(UserError, match="contexts"):
+        position_ablation.plan({"language": {"contexts": 32}})
+
+
 def test_the_ablation_keeps_runs_that_have_ended(tmp_path, monkeypatch):
     made = []
 

@@ -47,7 +47,14 @@ def test_tied_weights_are_stored(tmp_path):
     assert torch.equal(read["1.weight"], model[0].weight)
 
 
-@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(path.read_bytes()[:-9]), lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),
+        lambda path: path.unlink(),
+        lambda path: checkpoint.write(path, {"x": torch.zeros(4)}, ["facts"]),
+    ],
+)
 def test_what_is_no_whole_checkpoint_is_named(tmp_path, harm):
     path = tmp_path / "c.safetensors"
     checkpoint.write(path, {"x": torch.zeros(4)}, {})
