@@ -77,8 +77,8 @@ def plan(given: Mapping[str, Any]) -> Plan:
         raise UserError(f"options: kinds: {unknown[0]!r} is not one of {', '.join(positions.KINDS)}")
     if not found.kinds or len(set(found.kinds)) < len(found.kinds):
         raise UserError(f"options: kinds must be some, each once, not {list(found.kinds)}")
-    for kind in found.kinds:  # now, not behind the runs of the other task
-        language.options({**found.language, **WITHOUT, "position": kind})
+    for position in found.kinds:  # now, not behind the runs of the other task
+        language.options({**found.language, **WITHOUT, "position": position})
     return found
 
 
