@@ -97,7 +97,7 @@ def with_ngram(logs: Sequence[Array], of_grams: Sequence[Array]) -> tuple[float,
 
 
 def comparable(pairs: Sequence[tuple[Trained, Trained]]) -> None:
-    """Raises UserError, naming the files, for pairs of unequal seeds, networks of unequal options, and a seed twice."""
+    """Raises UserError, naming the files: pairs of unequal seeds, networks of unequal options, a seed in two pairs."""
     for pair in pairs:
         if pair[0].seed != pair[1].seed:
             raise UserError(f"{pair[0].path} has seed {pair[0].seed}, and {pair[1].path} beside it {pair[1].seed}")

@@ -50,20 +50,19 @@ def regression(gram: Array, target: Array) -> Array:
 
 
 def heads(shifts: Array, neurons: int) -> dict[int, Array]:
-    """The neurons, packed [ceil(N / 8)], that are read at each phase shift: neuron k at shifts[k mod P]."""
+    """Phase shift phi -> the neurons of N that are read at it, packed uint8 [ceil(N / 8)]: neuron k at phi =
+    shifts[k mod P], of shifts int64 [P]."""
     return {int(phi): np.packbits(np.resize(shifts == phi, neurons)) for phi in np.unique(shifts)}
 
 
-def shifted(packed: Array, reading: dict[int, Array]) -> Array:
-    """Packed spikes, uint8 [n, T, ceil(N / 8)] as `SpikeTrain` has them, a neuron's read at the phase t + phi of its
-    head (`heads`), circular."""
-    found = np.empty_like(packed)
-    steps, row = packed.shape[1], np.empty_like(packed[:, 0])
+def shifted(packed: Array, by_shift: dict[int, Array]) -> Array:
+    """Packed spikes, uint8 [n, T, ceil(N / 8)] as `SpikeTrain` has them, each neuron's read at the phase t + phi,
+    circular; `by_shift`: what `heads` makes, once for all blocks of rows."""
+    found = np.zeros_like(packed)
+    steps = packed.shape[1]
     for t in range(steps):
-        found[:, t] = 0
-        for phi, neurons in reading.items():
-            np.bitwise_and(packed[:, (t + phi) % steps], neurons, out=row)
-            found[:, t] |= row
+        for phi, neurons in by_shift.items():
+            found[:, t] |= packed[:, (t + phi) % steps] & neurons
     return found
 
 

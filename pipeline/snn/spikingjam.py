@@ -58,10 +58,10 @@ class Exact(staggered.Staggered):
 
     def to_integers(self, train: SpikeTrain) -> Array:
         q = np.empty((len(train), train.neurons // self.population), np.int32)
-        reading = phase_readout.heads(self.shifts, train.neurons)
+        by_shift = phase_readout.heads(self.shifts, train.neurons)
         in_cache = planes.blocks(len(train), max(1, self.steps * train.packed.shape[2] // 16))
         for rows in in_cache:
-            read = phase_readout.shifted(train.packed[rows], reading)
+            read = phase_readout.shifted(train.packed[rows], by_shift)
             q[rows] = self._integrated(read, q.shape[1])
         return q
 

@@ -40,7 +40,7 @@ def read(path: str | Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["checkpoint"])
             if not isinstance(facts, dict):
-                raise TypeError(f"its header is {facts!r}, not an object")
+                raise TypeError(f"its header is a {type(facts).__name__}, not an object")
             return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a whole checkpoint ({type(error).__name__}: {error})") from None
