@@ -35,7 +35,7 @@ def hidden(how: How) -> int:
     return left
 
 
-class Spikformer(nn.Module):
+class Spikformer(language.LanguageModel):
     def __init__(self, vocabulary: int, how: How) -> None:
         super().__init__()
         dims, heads, _, blocks = how.size
@@ -65,9 +65,8 @@ class Spikformer(nn.Module):
             x = block(x)
         return x
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [B, N, vocabulary] of tokens int64 [B, N]. Raises UserError as `language.check_tokens`."""
-        return self.embedding.logits(self.dropout(self.normalised(self.stream(tokens).mean(0))))
+    def decoded(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.normalised(self.stream(tokens).mean(0)))
 
 
 def build(vocabulary: int, options: Mapping[str, Any]) -> Spikformer:

@@ -52,7 +52,7 @@ class DenseBlock(nn.Module):
         return x + self.dropout(self.down(gelu(self.up(self.normalised_mlp(x)))))
 
 
-class Transformer(nn.Module):
+class Transformer(language.LanguageModel):
     def __init__(self, vocabulary: int, how: How, hidden: int) -> None:
         super().__init__()
         dims, heads, _, blocks = how.size
@@ -68,13 +68,12 @@ class Transformer(nn.Module):
             for layer in (block.attention.out, block.down):
                 nn.init.normal_(layer.weight, std=(layer.in_features * 2 * blocks) ** -0.5)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [B, N, vocabulary] of tokens int64 [B, N]. Raises UserError as `language.check_tokens`."""
+    def decoded(self, tokens: Tensor) -> Tensor:
         language.check_tokens(tokens, self.context, self.vocabulary)
         x = self.dropout(self.embedding(tokens) + self.place[: tokens.shape[1]])
         for block in self.blocks:
             x = block(x)
-        return self.embedding.logits(self.dropout(self.normalised(x)))
+        return self.dropout(self.normalised(x))
 
 
 def parameters(model: nn.Module) -> int:

@@ -66,6 +66,29 @@ def test_every_parameter_learns(module):
 
 
 @pytest.mark.parametrize("module", [spikformer, transformer])
+def test_the_loss_is_the_cross_entropy_of_the_logits_in_any_precision(module):
+    torch.manual_seed(0)
+    model = module.build(50, TINY)
+    given = tokens(40)
+    losses = []
+    for loss in (
+        lambda: language.nats(model, given),
+        lambda: torch.nn.functional.cross_entropy(model(given[:, :-1]).flatten(0, 1), given[:, 1:].flatten()),
+    ):
+        model.zero_grad()
+        value = loss()
+        value.backward()
+        losses.append((value.detach(), [x.grad.clone() for x in model.parameters() if x.grad is not None]))
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(language.nats(model, given), losses[1][0])
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = language.nats(model, given)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, losses[1][0], rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("module", [spikformer, transformer])
 def test_bad_sequences_and_options_are_one_clear_line(module):
     model = module.build(50, TINY)
     with pytest.raises(UserError, match="a sequence of 13 tokens: the network was trained for at most 12"):
