@@ -3,6 +3,7 @@
 Everything is returned one value an item, so that `statistics` can resample; mu is the mean of the fit rows.
 """
 
+import numba
 import numpy as np
 
 from pipeline import exhaustive
@@ -61,11 +62,14 @@ def distance_errors(x: Array, decoded: Array, seed: int) -> tuple[Array, Array]:
     return 2 * sums - theta * counts, counts
 
 
-def _pair_distances(x: Array, first: Array, second: Array, block: int = 256) -> Array:
-    """Euclidean distances between rows first[i] and second[i], in blocks that fit a cache."""
+@numba.njit(cache=True, fastmath={"reassoc", "contract"})
+def _pair_distances(x, first, second):  # type: ignore[no-untyped-def]
+    """Euclidean distances between rows first[i] and second[i], float64."""
     found = np.empty(len(first))
-    for start in range(0, len(first), block):
-        part = slice(start, start + block)
-        difference = x[first[part]].astype(np.float64) - x[second[part]]
-        found[part] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
+    for i in range(len(first)):
+        a, b, total = x[first[i]], x[second[i]], 0.0
+        for j in range(x.shape[1]):
+            difference = np.float64(a[j]) - np.float64(b[j])
+            total += difference * difference
+        found[i] = np.sqrt(total)
     return found

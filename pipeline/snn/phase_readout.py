@@ -25,7 +25,9 @@ def read(train: SpikeTrain, weight: Array, attention: Array) -> Array:
     """y float64 [n, m] of the spikes of m neurons, weights [T, m] and attention c [T, T]."""
     found = np.zeros((len(train), train.neurons))
     assert train.negative is not None
-    _read(train.packed, train.negative, weight.T.astype(np.float64), attention.astype(np.float64), found)
+    steps = np.arange(len(weight))
+    heard = attention.astype(np.float64)[steps[:, None], (steps - steps[:, None]) % len(weight)]  # by both spikes' steps
+    _read(train.packed, train.negative, weight.T.astype(np.float64), heard, found)
     return found
 
 
@@ -59,11 +61,21 @@ def shifted(packed: Array, by_shift: dict[int, Array]) -> Array:
     """Packed spikes, uint8 [n, T, ceil(N / 8)] as `SpikeTrain` has them, each neuron's read at the phase t + phi,
     circular; `by_shift`: what `heads` makes, once for all blocks of rows."""
     found = np.zeros_like(packed)
-    steps = packed.shape[1]
-    for t in range(steps):
-        for phi, neurons in by_shift.items():
-            found[:, t] |= packed[:, (t + phi) % steps] & neurons
+    shifts = np.fromiter(by_shift, np.int64, len(by_shift))
+    _shifted(packed, shifts, np.stack(list(by_shift.values())), found)
     return found
+
+
+@numba.njit(cache=True)
+def _shifted(packed, shifts, heads, found):  # type: ignore[no-untyped-def]
+    vectors, steps, width = packed.shape
+    for v in range(vectors):
+        for t in range(steps):
+            now = found[v, t]
+            for head in range(len(shifts)):
+                read, neurons = packed[v, (t + shifts[head]) % steps], heads[head]
+                for byte in range(width):
+                    now[byte] |= read[byte] & neurons[byte]
 
 
 @numba.njit(cache=True)
@@ -78,31 +90,30 @@ def _fired(spikes, at):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _read(packed, negative, weight, attention, found):  # type: ignore[no-untyped-def]
+def _read(packed, negative, weight, heard, found):  # type: ignore[no-untyped-def]
     vectors, steps, width = packed.shape
-    neurons = found.shape[1]
-    at, sign = np.empty((2, neurons, steps), np.int8)  # of each neuron, its spikes in turn
-    counts = np.empty(neurons, np.int64)
+    at, sign = np.empty((2, 8, steps), np.int8)  # of a byte's eight neurons, their spikes in turn
+    counts = np.empty(8, np.int64)
     for v in range(vectors):
-        counts[:] = 0
-        for t in range(steps):
-            for byte in range(width):
-                fired = packed[v, t, byte]
+        for byte in range(width):
+            counts[:] = 0
+            for t in range(steps):
+                fired, below = packed[v, t, byte], negative[v, t, byte]
                 if fired == 0:
                     continue
                 for bit in range(8):
                     mask = np.uint8(128 >> bit)
                     if fired & mask:
-                        j = 8 * byte + bit
-                        at[j, counts[j]] = t
-                        sign[j, counts[j]] = -1 if negative[v, t, byte] & mask else 1
-                        counts[j] += 1
-        for j in range(neurons):
-            for a in range(counts[j]):
-                gain = 1.0
-                for b in range(counts[j]):
-                    gain += attention[at[j, a], (at[j, b] - at[j, a]) % steps]
-                found[v, j] += weight[j, at[j, a]] * sign[j, a] * gain
+                        at[bit, counts[bit]] = t
+                        sign[bit, counts[bit]] = -1 if below & mask else 1
+                        counts[bit] += 1
+            for bit in range(min(8, found.shape[1] - 8 * byte)):
+                j = 8 * byte + bit
+                for a in range(counts[bit]):
+                    gain = 1.0
+                    for b in range(counts[bit]):
+                        gain += heard[at[bit, a], at[bit, b]]
+                    found[v, j] += weight[j, at[bit, a]] * sign[bit, a] * gain
 
 
 @numba.njit(cache=True)

@@ -6,6 +6,7 @@ Besides the train itself, memory holds a few arrays of `BLOCK` neurons.
 import re
 from collections.abc import Callable, Iterator
 
+import numba
 import numpy as np
 
 from pipeline.codec import Array
@@ -30,6 +31,27 @@ def blocks(count: int, neurons: int) -> Iterator[slice]:
     """`count` rows of `neurons` each, some at a time."""
     rows = max(1, BLOCK // neurons)
     return (slice(start, start + rows) for start in range(0, count, rows))
+
+
+def by_level(q: Array, levels: int, encode: Callable[[Array], SpikeTrain]) -> SpikeTrain:
+    """The train of q int [n, d], whole numbers below `levels`, looked up in the train of all levels.
+
+    For codes in which a value's neurons depend on its integer alone, fill whole bytes and have no sign.
+    """
+    of_level = encode(np.arange(levels, dtype=q.dtype)[:, None])
+    width = of_level.packed.shape[2]
+    packed = np.empty((len(q), of_level.timesteps, q.shape[1] * width), np.uint8)
+    _look_up(q, of_level.packed, packed.reshape(*packed.shape[:2], q.shape[1], width))
+    return SpikeTrain(packed, q.shape[1] * of_level.neurons)
+
+
+@numba.njit(cache=True)
+def _look_up(q, of_level, packed):  # type: ignore[no-untyped-def]
+    for v in range(q.shape[0]):
+        for t in range(packed.shape[1]):
+            for j in range(q.shape[1]):
+                for byte in range(packed.shape[3]):
+                    packed[v, t, j, byte] = of_level[q[v, j], t, byte]
 
 
 def with_signs(unsigned: SpikeTrain, negative: Array) -> SpikeTrain:

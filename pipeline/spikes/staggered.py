@@ -58,6 +58,12 @@ class Staggered(SpikeSearch, IntegerCode):
         return self.population * self.steps if self.bits is None else 2**self.bits - 1
 
     def to_spikes(self, q: Array) -> SpikeTrain:
+        levels = self.highest + 1
+        if self.population % 8 == 0 and levels < q.size:
+            return planes.by_level(q, levels, self._fired)
+        return self._fired(q)
+
+    def _fired(self, q: Array) -> SpikeTrain:
         start = np.tile(np.arange(self.population, dtype=q.dtype) * self.steps, q.shape[1])
         threshold = self.population * self.steps
         return planes.train(
