@@ -120,15 +120,16 @@ class Embedding(nn.Module):
         """[..., vocabulary] of [..., dims]."""
         return linear(x, self.weight, self.bias)
 
-    def nats(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """Mean of -ln softmax(logits)[token], of x [n, dims] and tokens int64 [n].
+    def nats(self, x: Tensor, tokens: Tensor, reduction: str = "mean") -> Tensor:
+        """-ln softmax(logits)[token], of x [n, dims] and tokens int64 [n]: the mean, or all [n] (`reduction: none`).
 
         On a CPU a chunk of rows at a time: twice as fast, as logits of all rows leave the cache. In another precision
         than float32 that would round the loss to it.
         """
         exact = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
         options = IN_CHUNKS if x.device.type == "cpu" and exact else None
-        return linear_cross_entropy(x, self.weight, tokens, linear_bias=self.bias, options=options)
+        how = {"linear_bias": self.bias, "reduction": reduction, "options": options}
+        return linear_cross_entropy(x, self.weight, tokens, **how)
 
     def expect(self, counts: Array) -> None:
         """Begin with the frequencies of tokens, counts int [vocabulary]: what a model of no context would say."""
@@ -239,23 +240,25 @@ def _windows(lengths: Iterable[int], context: int) -> list[_Window]:
 @torch.no_grad()
 def log2_probabilities(model: nn.Module, documents: Sequence[Array], context: int, end_of_text: int = 0) -> list[Array]:
     """log2 p of each token of each document, float64 [n], the first as if an end-of-text stood before it."""
+    assert isinstance(model, LanguageModel)
     model.eval()
     device = next(model.parameters()).device
     result = [np.empty(len(document)) for document in documents]
     windows = _windows(map(len, documents), context)
     for start in range(0, len(windows), BATCH):
         batch = windows[start : start + BATCH]
-        given = np.full((len(batch), context), end_of_text, np.int64)
-        wanted = np.full((len(batch), context), end_of_text, np.int64)
-        for row, (number, first, _) in enumerate(batch):
+        given, wanted = np.full((2, len(batch), context), end_of_text, np.int64)
+        counted = np.zeros((len(batch), context), bool)  # of the others no logits are needed
+        for row, (number, first, new) in enumerate(batch):
             document = documents[number]
             before = document[first - 1 : first] if first else [end_of_text]
             there = document[first : first + context]
             given[row, : len(there)] = [*before, *there[:-1]]  # what is behind the end changes nothing before it
             wanted[row, : len(there)] = there
-        scores = model(torch.from_numpy(given).to(device)).log_softmax(-1)
-        of_tokens = scores.gather(-1, torch.from_numpy(wanted).to(device)[..., None])[..., 0].double() / LOG2
-        for found, (number, first, counted) in zip(of_tokens.cpu().numpy(), batch, strict=True):
-            end = min(first + context, len(result[number]))
-            result[number][counted:end] = found[counted - first : end - first]
+            counted[row, new - first : len(there)] = True
+        decoded = model.decoded(torch.from_numpy(given).to(device))[torch.from_numpy(counted).to(device)]
+        of_tokens = model.embedding.nats(decoded, torch.from_numpy(wanted[counted]).to(device), reduction="none")
+        found = np.split(-of_tokens.double().cpu().numpy() / LOG2, counted.sum(axis=1).cumsum()[:-1])
+        for values, (number, _, new) in zip(found, batch, strict=True):
+            result[number][new : new + len(values)] = values
     return result

@@ -112,16 +112,17 @@ def test_a_position_code_that_needs_more_than_the_mlp_has_is_refused():
         spikformer.build(50, {**TINY, "hidden": 3, "position": "learned", "context": 100})
 
 
-class Counting(torch.nn.Module):
+class Counting(language.LanguageModel):
     """p(next) depends on how many tokens there were before, and on the last one."""
 
     def __init__(self):
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.randn(9, 9, generator=torch.Generator().manual_seed(0)))
+        torch.manual_seed(0)
+        self.embedding = language.Embedding(9, 9)
 
-    def forward(self, given):
+    def decoded(self, given):
         seen = torch.nn.functional.one_hot(given.long(), 9).cumsum(1).float()
-        return (seen @ self.weight).tanh() + self.weight[given]
+        return (seen @ self.embedding.weight).tanh() + self.embedding(given)
 
 
 def test_log2_probabilities_count_every_token_once_with_half_a_context_or_more():
