@@ -90,12 +90,11 @@ def unlearned(codec: Population, unit: Array, truth: Truth) -> tuple[str, dict[s
 
 def energies(codec: Network, train: SpikeTrain, dims: int, key: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of the task `energy_<table>` of spikes of test rows, and of the dense network of equal size."""
-    variant, task = VARIANTS[type(codec)], f"energy_{key['task']}"
+    own = {"variant": VARIANTS[type(codec)], "spikes_per_value": train.spikes_per_value(dims)}
+    task = f"energy_{key['task']}"
     silent = SpikeTrain(np.zeros_like(train.packed), train.neurons)
     idle, measured = (
-        energy.rows(
-            spikingjam_operations.spiking(codec, one, dims), len(train), train.timesteps, **key | {"variant": variant}
-        )
+        energy.rows(spikingjam_operations.spiking(codec, one, dims), len(train), train.timesteps, **key | own)
         for one in (silent, train)
     )
     without = {f"idle_{row['metric']}": row["value"] for row in idle}

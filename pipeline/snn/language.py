@@ -128,8 +128,7 @@ class Embedding(nn.Module):
         """
         exact = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
         options = IN_CHUNKS if x.device.type == "cpu" and exact else None
-        how = {"linear_bias": self.bias, "reduction": reduction, "options": options}
-        return linear_cross_entropy(x, self.weight, tokens, **how)
+        return linear_cross_entropy(x, self.weight, tokens, linear_bias=self.bias, reduction=reduction, options=options)
 
     def expect(self, counts: Array) -> None:
         """Begin with the frequencies of tokens, counts int [vocabulary]: what a model of no context would say."""

@@ -26,7 +26,8 @@ def read(train: SpikeTrain, weight: Array, attention: Array) -> Array:
     found = np.zeros((len(train), train.neurons))
     assert train.negative is not None
     steps = np.arange(len(weight))
-    heard = attention.astype(np.float64)[steps[:, None], (steps - steps[:, None]) % len(weight)]  # by both spikes' steps
+    later = (steps - steps[:, None]) % len(weight)
+    heard = attention.astype(np.float64)[steps[:, None], later]  # by the steps of both spikes
     _read(train.packed, train.negative, weight.T.astype(np.float64), heard, found)
     return found
 

@@ -100,6 +100,9 @@ def test_energy_beside_a_dense_network_and_the_rate_at_which_both_take_the_same(
     }
     of = {(row["variant"], row["metric"]): row for row in energies if row["size"] == "spikingjam_8_1"}
     assert of["dense", "compute_pj"]["value"] == pytest.approx(2 * 64 * FLOAT32.mac)
+    assert of["spiking", "compute_pj"]["spikes_per_value"] == pytest.approx(
+        8 * of["spiking", "compute_pj"]["spike_rate"]  # a neuron a value, eight steps
+    )
     neurons = 8 * 8 * (FLOAT32.multiply_state + 2 * FLOAT32.add)  # the decoder is not read where no neuron fires
     assert of["spiking", "idle_compute_pj"]["value"] == pytest.approx(64 * FLOAT32.mac + neurons)
     for metric in ("compute_pj", "memory_pj", "compute_pj_int8", "memory_pj_int8"):

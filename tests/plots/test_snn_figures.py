@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import stage
-from pipeline.plots import snn_energy, snn_memory, snn_positions, snn_spikingjam
+from pipeline.plots import snn_energy, snn_memory, snn_positions, snn_spikingjam, snn_spikingjam_energy
 from pipeline.stage import UserError
 from pipeline.store import write_parquet
 
@@ -104,6 +104,34 @@ none,language,test_bits,1,1,1
 """
 
 
+def test_energy_of_a_codec_beside_the_dense_network_of_its_size_and_the_spikes_at_which_they_meet() -> None:
+    def energy(variant: str, size: str, metric: str, value: float, spikes: float | None, seed: int = 0) -> dict:
+        rate = None if spikes is None else spikes / 10
+        return {**jam(variant, size, metric, value, spikes, seed), "task": "energy_minilm", "spike_rate": rate}
+
+    rows = [
+        *[energy("spiking", "more", "memory_pj", 4e6 + 2e6 * s, 4.0, s) for s in (0, 1)],
+        *[energy("spiking", "few", metric, 3e6, 2.0) for metric in ("memory_pj", "memory_pj_int8")],
+        energy("spiking", "few", "crossover_memory_pj", 0.05, 2.0),
+        energy("spiking", "more", "crossover_memory_pj", 0.08, 4.0),
+        *[energy("dense", size, "memory_pj", 2e6, None) for size in ("few", "more")],
+        energy("exact", "whole", "memory_pj", 9e6, 100.0),
+        *ENERGY,
+    ]
+    found = snn_spikingjam_energy.points(rows)
+    assert list(found) == ["minilm"]
+    few, more = found["minilm"]["spiking", ""]
+    assert few == pytest.approx((2.0, 3e6, 2e6, 0.5))
+    assert more == pytest.approx((4.0, 5e6, 2e6, 0.8))
+    assert found["minilm"]["spiking", "_int8"] == [(2.0, 3e6, None, None)]
+    assert found["minilm"]["exact", ""] == [(100.0, 9e6, None, None)]
+    float32, int8 = snn_spikingjam_energy.snn_spikingjam_energy(found).axes
+    (cross,) = (line for line in float32.lines if line.get_marker() == "x")
+    assert (cross.get_xdata(), cross.get_ydata()) == (pytest.approx([0.5]), pytest.approx([2.0]))
+    assert [line.get_ydata()[0] for line in float32.lines if line.get_linestyle() == "--"] == [pytest.approx(2.0)]
+    assert not [line for line in int8.lines if line.get_marker() == "x" or line.get_linestyle() == "--"]
+
+
 def test_positions_have_their_intervals_and_chance(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text(POSITIONS)
     found = snn_positions.read(tmp_path / "table.csv")
@@ -161,7 +189,7 @@ def test_what_lies_beyond_training_is_shaded() -> None:
     assert snn_memory.longest_trained(ENERGY) is None
 
 
-@pytest.mark.parametrize("module", [snn_energy, snn_memory, snn_spikingjam])
+@pytest.mark.parametrize("module", [snn_energy, snn_memory, snn_spikingjam, snn_spikingjam_energy])
 def test_empty_and_unknown_tables(module, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_parquet(tmp_path / "snn.parquet", pa.Table.from_pylist(ENERGY[:1]))
     arguments = ["--measurements", str(tmp_path / "snn.parquet"), "--output", str(tmp_path / "figure")]

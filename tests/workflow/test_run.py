@@ -96,6 +96,7 @@ def test_figures_tokens_and_logs_are_there(tree: Any) -> None:
         "snn_spikformer_attention.png",
         "snn_spikformer_membrane.png",
         "snn_spikformer_raster.png",
+        "snn_spikingjam_energy.png",
         "snn_spikingjam.png",
         "snn_training.png",
         "spike_fidelity.png",

@@ -112,7 +112,7 @@ SNN_FIGURES = [
     *(["snn_training"] if SNN_MODELS else []),
     *(["snn_energy"] if SNN_NETWORKS else []),
     *(["snn_memory"] if "popspike" in SNN_NETWORKS else []),
-    *(["snn_spikingjam"] if SPIKINGJAM else []),
+    *(["snn_spikingjam", "snn_spikingjam_energy"] if SPIKINGJAM else []),
     *[
         f"snn_{network}_{what}"
         for network in SNN_DRAWN

@@ -38,7 +38,7 @@ rule snn_figure:
     benchmark:
         "results/timing/snn_figure/{what}.tsv"
     wildcard_constraints:
-        what="energy|memory|spikingjam",
+        what="energy|memory|spikingjam|spikingjam_energy",
     threads: 1
     resources:
         mem_mb=1000,
