@@ -48,6 +48,7 @@ def distance_errors(x: Array, decoded: Array, seed: int) -> tuple[Array, Array]:
     numerators are 2 sums - theta counts: their ratio is still theta, and resampled rows move it as far as they should.
     Pairs of equal rows have no relative error and are left out.
     """
+    assert x.shape == decoded.shape  # compiled code would read beyond the end
     rng = np.random.default_rng(seed)
     first = rng.integers(0, len(x), DISTANCE_PAIRS)
     second = (first + rng.integers(1, len(x), DISTANCE_PAIRS)) % len(x)  # never the row itself

@@ -4,21 +4,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.stage import UserError
 from pipeline.store import read_parquet
 
 Row = Mapping[str, Any]
 NEEDED = ("network", "variant", "size", "task", "metric", "search", "seed", "value", "spike_rate", "spikes_per_value")
 FILLED = NEEDED[:-2]
+NUMBERS = NEEDED[-3:]
 
 
 def read(path: Path) -> list[Row]:
-    """Raises UserError, naming the file, for one that lacks a column, and for a row without a key or value."""
-    rows: list[Row] = read_parquet(path, NEEDED).to_pylist()
+    """Raises UserError, naming the file, for one that lacks a column or has no numbers in it, and for a row without a
+    key or value."""
+    table = read_parquet(path, NEEDED)
+    for name in NUMBERS:
+        if not (pa.types.is_floating(kind := table.schema.field(name).type) or pa.types.is_null(kind)):
+            raise UserError(f"{path}: column {name!r} is {kind}: expected float64")
+    rows: list[Row] = table.to_pylist()
     if not rows:
         raise UserError(f"{path}: no measurement in it")
     for row in rows:
-        if empty := [name for name in FILLED if row[name] is None]:
+        if empty := [name for name in FILLED if row[name] is None or row[name] != row[name]]:  # NaN is no value
             raise UserError(f"{path}: a row without {empty[0]!r}")
     return rows
 

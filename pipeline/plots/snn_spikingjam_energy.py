@@ -4,8 +4,8 @@
         --output results/figures/snn_spikingjam_energy
 
 Beside each spiking codec the dense network of its size (dashed), and where both would take the same (a cross): on the
-straight line from the network idle to the network measured (pipeline/snn/energy.py), of the codec of the fewest spikes
-that has one, which is the nearest; a line without a cross is of codecs that take more even if no neuron fires. 45 nm,
+straight line from the network idle to the network measured (pipeline/snn/energy.py). The cross is that of the codec of
+the fewest spikes that has one, as its measurement is nearest to the cross; the others are in results/snn.csv. 45 nm,
 memory included, means over seeds. Makes a PNG and an SVG.
 """
 
@@ -22,7 +22,8 @@ from matplotlib.ticker import LogLocator
 from pipeline import stage
 from pipeline.plots import style
 from pipeline.plots.snn_rows import Row, mean, read
-from pipeline.plots.snn_spikingjam import SPIKING
+from pipeline.plots.snn_spikingjam import DENSE, SPIKING
+from pipeline.stage import UserError
 
 TITLE = "SpikingJam: energy by spikes (45 nm, memory included)"
 PRECISIONS = {"": "float32", "_int8": "int8"}
@@ -41,14 +42,20 @@ class Point(NamedTuple):
 
 
 def points(rows: Iterable[Row]) -> dict[str, dict[tuple[str, str], list[Point]]]:
-    """Table -> variant and precision -> its codecs by spikes, means over seeds."""
+    """Table -> variant and precision -> its codecs by spikes, means over seeds.
+
+    Raises UserError for a spiking codec's energy without its spikes, as older versions wrote it.
+    """
     values: dict[tuple[str, ...], list[float]] = {}
     codecs: dict[tuple[str, str, str], list[tuple[float, float]]] = {}  # spikes a value, spikes a neuron and step
     for row in rows:
         if row["network"] == "spikingjam" and row["task"].startswith(TASK):
             key = row["task"].removeprefix(TASK), row["size"], row["variant"]
             values.setdefault((*key, row["metric"]), []).append(row["value"])
-            if row["spikes_per_value"] and row["metric"] == "memory_pj":
+            if row["variant"] != DENSE and row["metric"] == "memory_pj":
+                if not (row["spikes_per_value"] and row["spike_rate"]):
+                    of = f"{row['size']}, seed {row['seed']}"
+                    raise UserError(f"{row['task']} of {of}: no spikes_per_value or spike_rate beside its memory_pj")
                 codecs.setdefault(key, []).append((row["spikes_per_value"], row["spike_rate"]))
     found: dict[str, dict[tuple[str, str], list[Point]]] = {}
     for (table, size, variant), measured in codecs.items():
@@ -57,7 +64,7 @@ def points(rows: Iterable[Row]) -> dict[str, dict[tuple[str, str], list[Point]]]
             metric = f"memory_pj{suffix}"
             own, dense, crossover = (
                 mean(some) if (some := values.get((table, size, of, name))) else None
-                for of, name in ((variant, metric), ("dense", metric), (variant, f"crossover_{metric}"))
+                for of, name in ((variant, metric), (DENSE, metric), (variant, f"crossover_{metric}"))
             )
             if own is not None:
                 at = None if crossover is None else spikes * crossover / rate

@@ -123,9 +123,12 @@ class Embedding(nn.Module):
     def nats(self, x: Tensor, tokens: Tensor, reduction: str = "mean") -> Tensor:
         """-ln softmax(logits)[token], of x [n, dims] and tokens int64 [n]: the mean, or all [n] (`reduction: none`).
 
-        On a CPU a chunk of rows at a time: twice as fast, as logits of all rows leave the cache. In another precision
-        than float32 that would round the loss to it.
+        On a CPU a chunk of rows at a time: twice as fast, as logits of all rows leave the cache. Not in bfloat16, in
+        which it would add up and give back the loss. Raises UserError for a token outside the vocabulary.
         """
+        low, high = (int(end) for end in tokens.aminmax()) if len(tokens) else (0, 0)
+        if not 0 <= low <= high < len(self.weight):
+            raise UserError(f"token {low if low < 0 else high} is outside the vocabulary of {len(self.weight)}")
         exact = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
         options = IN_CHUNKS if x.device.type == "cpu" and exact else None
         return linear_cross_entropy(x, self.weight, tokens, linear_bias=self.bias, reduction=reduction, options=options)
@@ -137,7 +140,7 @@ class Embedding(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """`decoded` gives what logits are made of, [B, N, dims] of tokens int64 [B, N]; all of a token, or before it."""
+    """`decoded`: what logits are made of, [B, N, dims] of tokens int64 [B, N], of each token and those before it."""
 
     embedding: Embedding
 

@@ -53,10 +53,13 @@ class Trained:
             self.seconds = float(saved.facts["result"]["seconds"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: not a finished training ({type(error).__name__}: {error})") from None
-        self.path, self.how, self.weights = path, language.options(options), saved.part("model")
+        self.path, self.weights = path, saved.part("model")
         embedded = self.weights.get("embedding.weight")
-        self.vocabulary = 0 if embedded is None else len(embedded)
-        self.model = BUILD[module](self.vocabulary, options)
+        self.vocabulary = len(embedded) if embedded is not None and embedded.ndim else 0
+        try:
+            self.how, self.model = language.options(options), BUILD[module](self.vocabulary, options)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
         wanted = {name: list(x.shape) for name, x in self.model.state_dict().items()}
         given = {name: list(x.shape) for name, x in self.weights.items()}
         if differing := sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name)):
@@ -65,6 +68,9 @@ class Trained:
                 f"{path}: of another architecture: {name} is {given.get(name, 'absent')}, expected"
                 f" {wanted.get(name, 'absent')}"
             )
+        for name, x in self.weights.items():
+            if not (x.is_floating_point() and x.isfinite().all()):
+                raise UserError(f"{path}: {name} is {x.dtype} with numbers that are no weights, or not finite")
         self.model.load_state_dict(self.weights)
         self.model.eval()
 

@@ -37,7 +37,11 @@ def by_level(q: Array, levels: int, encode: Callable[[Array], SpikeTrain]) -> Sp
     """The train of q int [n, d], whole numbers below `levels`, looked up in the train of all levels.
 
     For codes in which a value's neurons depend on its integer alone, fill whole bytes and have no sign.
+
+    Raises ValueError for other integers.
     """
+    if not (q.min(initial=0) >= 0 and q.max(initial=0) < levels):
+        raise ValueError(f"integers from {q.min()} to {q.max()}: expected 0 to {levels - 1}")
     of_level = encode(np.arange(levels, dtype=q.dtype)[:, None])
     width = of_level.packed.shape[2]
     packed = np.empty((len(q), of_level.timesteps, q.shape[1] * width), np.uint8)

@@ -59,7 +59,7 @@ class Staggered(SpikeSearch, IntegerCode):
 
     def to_spikes(self, q: Array) -> SpikeTrain:
         levels = self.highest + 1
-        if self.population % 8 == 0 and levels < q.size:
+        if self.population % 8 == 0 and 4 * levels < q.size:
             return planes.by_level(q, levels, self._fired)
         return self._fired(q)
 

@@ -98,6 +98,14 @@ def test_distances_all_a_tenth_too_long():
     assert mape(x, x) == (0, 0, 0)
 
 
+def test_distances_of_float32_rows_are_measured_in_float64():
+    x = np.array([[1e8, 0], [0, 0]], np.float32)
+    decoded = np.array([[1e8, 3], [0, 0]], np.float32)  # in float32 3 is nothing beside 1e8
+    assert mape(x, decoded).value == pytest.approx(np.hypot(1e8, 3) / 1e8 - 1, rel=1e-3)
+    one, other = np.array([[16777216, 0], [1, 0]], np.float32), np.array([[16777216, 0], [3, 0]], np.float32)
+    assert mape(one, other).value == pytest.approx(2 / 16777215, rel=1e-6)  # 2^24 - 3 is no float32
+
+
 def test_equal_rows_have_no_relative_error():
     x = np.array([[1, 2], [1, 2], [3, 4]], np.float32)
     np.testing.assert_allclose(mape(x, x * 2), 1, rtol=1e-6)

@@ -151,6 +151,25 @@ def test_a_header_that_says_too_little_is_named(tmp_path, part, value, key):
         language_measure.Trained(path, "pipeline.snn.spikformer")
 
 
+def test_weights_that_are_none_and_options_that_cannot_be_are_refused_with_the_file(tmp_path):
+    path = trained(tmp_path / "spikformer.safetensors")
+    saved = checkpoint.read(path)
+    name = "model.embedding.weight"
+    weight = saved.tensors[name]
+    nan = torch.full_like(weight, float("nan"))
+    for tensors, options, message in (
+        ({name: nan}, {}, "embedding.weight is torch.float32 with numbers that are no weights"),
+        ({name: weight.long()}, {}, "embedding.weight is torch.int64 with numbers that are no weights"),
+        ({name: weight[0, 0]}, {}, "of another architecture"),
+        ({}, {"heads": 3}, "dims do not fall into 3 heads"),
+        ({}, {"position": "nowhere"}, "position: 'nowhere' is not one of"),
+    ):
+        facts = {**saved.facts, "options": {**saved.facts["options"], **options}}
+        checkpoint.write(path, {**saved.tensors, **tensors}, facts)
+        with pytest.raises(UserError, match=rf"spikformer.safetensors: .*{message}"):
+            language_measure.Trained(path, "pipeline.snn.spikformer")
+
+
 def test_the_weight_beside_the_n_gram_is_the_best_on_validation_and_not_on_test():
     likely, unlikely = np.full(50, -1.0), np.full(50, -9.0)
     mixed, weight = language_measure.with_ngram([likely, unlikely], [unlikely, likely])

@@ -84,8 +84,21 @@ def test_the_loss_is_the_cross_entropy_of_the_logits_in_any_precision(module):
         torch.testing.assert_close(language.nats(model, given), losses[1][0])
         with torch.autocast("cpu", torch.bfloat16):
             rounded = language.nats(model, given)
-    assert rounded.dtype == torch.float32
+            inner = torch.randn(300, 16).bfloat16()
+            of_rounded = model.embedding.nats(inner, given.flatten()[:300])
+    assert rounded.dtype == of_rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, losses[1][0], rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("wrong", [50, -1, -100])
+def test_a_target_outside_the_vocabulary_is_refused(wrong):
+    model = transformer.build(50, TINY)
+    given = tokens()
+    given[2, -1] = wrong  # the last one is no input
+    with pytest.raises(UserError, match=f"token {wrong} is outside the vocabulary of 50"):
+        language.nats(model, given)
+    with pytest.raises(UserError, match=f"token {wrong} is outside the vocabulary of 50"):
+        language.log2_probabilities(model, [given[2].numpy()], context=12)
 
 
 @pytest.mark.parametrize("module", [spikformer, transformer])

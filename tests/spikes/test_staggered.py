@@ -28,6 +28,19 @@ def test_all_of_eight_bits_in_sixteen_neurons_and_steps():
     np.testing.assert_array_equal(codec.to_integers(codec.to_spikes(q)), q)
 
 
+@pytest.mark.parametrize("population", [8, 16])
+def test_spikes_looked_up_by_level_are_those_that_neurons_fire(population):
+    codec = build(f"staggered_{population}x5", 0)
+    levels = codec.highest + 1
+    q = np.random.default_rng(0).integers(0, levels, (200, 3), dtype=np.int32)
+    assert q.size > 4 * levels  # else they are not looked up
+    np.testing.assert_array_equal(codec.to_spikes(q).packed, codec._fired(q).packed)
+    for other in (-1, levels):
+        q[7, 1] = other
+        with pytest.raises(ValueError, match=f"expected 0 to {levels - 1}"):
+            codec.to_spikes(q)
+
+
 def test_sixteen_bits():
     codec = build("staggered_256x256_16", 0)
     q = np.array([[0, 1, 2**15, 2**16 - 1, 54321]], np.int32)
