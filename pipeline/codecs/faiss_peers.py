@@ -24,6 +24,7 @@ from pipeline.layout import check_layout, check_padding
 from pipeline.stage import UserError
 
 PREFIX = "faiss:"
+WHOLE_NUMBERS = (faiss.ScalarQuantizer.QT_8bit_direct, faiss.ScalarQuantizer.QT_8bit_direct_signed)
 SETTINGS = ("opq_niter", "opq_niter_pq", "opq_niter_pq_0", "pq_niter")
 
 
@@ -142,8 +143,12 @@ class FaissPeer(StoredCodec):
 
     @property
     def native_is_euclidean(self) -> bool:
-        """Whether its distance is the Euclidean distance to the decoded row, so that both rank alike."""
-        return isinstance(self.index, faiss.IndexScalarQuantizer)
+        """Whether its distance is the Euclidean distance to the decoded row, so that both rank alike.
+
+        Not where bytes are the values themselves: on some processors, at some d, queries are cut to whole numbers too.
+        """
+        index = self.index
+        return isinstance(index, faiss.IndexScalarQuantizer) and index.sq.qtype not in WHOLE_NUMBERS
 
     def fit(self, x: Array) -> Self:
         factory, settings = parse(self.name)

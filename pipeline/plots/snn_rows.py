@@ -26,7 +26,7 @@ def read(path: Path) -> list[Row]:
     if not rows:
         raise UserError(f"{path}: no measurement in it")
     for row in rows:
-        if empty := [name for name in FILLED if row[name] is None or row[name] != row[name]]:  # NaN is no value
+        if empty := [name for name in FILLED if row[name] is None]:
             raise UserError(f"{path}: a row without {empty[0]!r}")
     return rows
 

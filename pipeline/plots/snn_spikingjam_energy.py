@@ -53,10 +53,12 @@ def points(rows: Iterable[Row]) -> dict[str, dict[tuple[str, str], list[Point]]]
             key = row["task"].removeprefix(TASK), row["size"], row["variant"]
             values.setdefault((*key, row["metric"]), []).append(row["value"])
             if row["variant"] != DENSE and row["metric"] == "memory_pj":
-                if not (row["spikes_per_value"] and row["spike_rate"]):
+                fired = row["spikes_per_value"], row["spike_rate"]
+                if None in fired:
                     of = f"{row['size']}, seed {row['seed']}"
                     raise UserError(f"{row['task']} of {of}: no spikes_per_value or spike_rate beside its memory_pj")
-                codecs.setdefault(key, []).append((row["spikes_per_value"], row["spike_rate"]))
+                if all(fired):  # where nothing fired there is no place on an axis of logarithms
+                    codecs.setdefault(key, []).append(fired)
     found: dict[str, dict[tuple[str, str], list[Point]]] = {}
     for (table, size, variant), measured in codecs.items():
         spikes, rate = (mean([one[place] for one in measured]) for place in (0, 1))

@@ -84,7 +84,12 @@ def test_decoding_is_faiss_s_own_and_is_near(codec, x):
     assert error < 0.7  # every decoder beats the mean, and one bit a value does not do much better
 
 
-@pytest.mark.parametrize("factory", ["SQ4", "SQ8", "SQfp16", "SQtqmse2", "SQ8_direct_signed"])
+@pytest.mark.parametrize("factory", ["SQ8_direct", "SQ8_direct_signed"])
+def test_codes_that_cut_queries_to_whole_numbers_on_some_processors_are_searched_by_faiss_itself(factory):
+    assert not build(f"faiss:{factory}", 0).fit(unit(300, 16)).native_is_euclidean
+
+
+@pytest.mark.parametrize("factory", ["SQ4", "SQ8", "SQfp16", "SQtqmse2"])
 @pytest.mark.parametrize("dims", [16, 30, 33])
 def test_scalar_codes_rank_as_the_euclidean_distance_to_the_decoded_row(factory, dims):
     x, asked = unit(300, dims), unit(25, dims, seed=1)

@@ -96,8 +96,8 @@ def test_figures_tokens_and_logs_are_there(tree: Any) -> None:
         "snn_spikformer_attention.png",
         "snn_spikformer_membrane.png",
         "snn_spikformer_raster.png",
-        "snn_spikingjam_energy.png",
         "snn_spikingjam.png",
+        "snn_spikingjam_energy.png",
         "snn_training.png",
         "spike_fidelity.png",
         "spike_raster.png",
@@ -140,7 +140,7 @@ def test_an_edit_reruns_what_depends_on_it_and_nothing_else(tree: Any) -> None:
     assert counts == {
         **{"fit": 6, "measure": 6, "table": 1, "figures": 1, "ledger": 1, "compression_figures": 1},  # three tables
         **{"best_by_bytes": 1, "best_by_bytes_figure": 1, "spikes_figure": 1, "spike_pictures": 1, "all": 1},
-        **{"popspike_measure": 1, "snn_table": 1, "snn_figure": 3},  # next words are ranked by sign bits, too
+        **{"popspike_measure": 1, "snn_table": 1, "snn_figure": 4},  # next words are ranked by sign bits, too
         **{"popspike_activity": 1, "popspike_activity_figures": 1},  # reads its model as the measuring does
     }
     assert modules == {"binary", "spike_codes"}  # spikes carry `sign`, a code of that module
