@@ -9,7 +9,6 @@ it meets the dense network's is the crossover, said above the panel: no label st
 
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from pipeline import stage
 from pipeline.plots import style
-from pipeline.plots.snn_rows import Row, mean, read
+from pipeline.plots.snn_rows import Row, draw, mean
 
 TITLE = "Energy by spike rate (45 nm, memory included)"
 PRECISIONS = {"": ("float32", style.BLUE), "_int8": ("int8", style.VERMILION)}
@@ -115,12 +114,7 @@ def _draw(axes: Axes, pair: Pair, rates: np.ndarray, name: str, colour: str) -> 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = stage.parser(__doc__)
-    parser.add_argument("--measurements", type=Path, required=True, help="results/snn.parquet")
-    parser.add_argument("--output", type=Path, required=True, help="figure to make, without suffix")
-    arguments = parser.parse_args(argv)
-    for path in style.write(snn_energy(pairs(read(arguments.measurements))), arguments.output):
-        stage.log.info("wrote %s", path)
+    draw(__doc__, argv, lambda rows: snn_energy(pairs(rows)))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ Makes a PNG and an SVG.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from pipeline import stage
 from pipeline.plots import style
-from pipeline.plots.snn_rows import Row, mean, read
+from pipeline.plots.snn_rows import Row, draw, mean
 from pipeline.stage import UserError
 
 TITLE = "Store-recall of one of 64 words"
@@ -74,13 +73,7 @@ def snn_memory(found: Curves, longest: float | None = None) -> Figure:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = stage.parser(__doc__)
-    parser.add_argument("--measurements", type=Path, required=True, help="results/snn.parquet")
-    parser.add_argument("--output", type=Path, required=True, help="figure to make, without suffix")
-    arguments = parser.parse_args(argv)
-    rows = list(read(arguments.measurements))
-    for path in style.write(snn_memory(curves(rows), longest_trained(rows)), arguments.output):
-        stage.log.info("wrote %s", path)
+    draw(__doc__, argv, lambda rows: snn_memory(curves(rows), longest_trained(rows)))
 
 
 if __name__ == "__main__":

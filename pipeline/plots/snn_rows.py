@@ -1,11 +1,14 @@
 """Rows of results/snn.parquet as figures need them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from matplotlib.figure import Figure
 
+from pipeline import stage
+from pipeline.plots import style
 from pipeline.stage import UserError
 from pipeline.store import read_parquet
 
@@ -29,6 +32,19 @@ def read(path: Path) -> list[Row]:
         if empty := [name for name in FILLED if row[name] is None]:
             raise UserError(f"{path}: a row without {empty[0]!r}")
     return rows
+
+
+def draw(description: str | None, argv: Sequence[str] | None, figure: Callable[[list[Row]], Figure]) -> None:
+    """The command line of a figure of results/snn.parquet: reads it, writes what `figure` makes of its rows.
+
+    Raises UserError as `read` and `figure`.
+    """
+    parser = stage.parser(description)
+    parser.add_argument("--measurements", type=Path, required=True, help="results/snn.parquet")
+    parser.add_argument("--output", type=Path, required=True, help="figure to make, without suffix")
+    arguments = parser.parse_args(argv)
+    for path in style.write(figure(read(arguments.measurements)), arguments.output):
+        stage.log.info("wrote %s", path)
 
 
 def mean(values: list[float]) -> float:

@@ -7,15 +7,14 @@ Means over seeds, on rows that no training saw. Makes a PNG and an SVG.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import NullLocator
 
 from pipeline import stage
 from pipeline.plots import style
-from pipeline.plots.snn_rows import Row, mean, read
+from pipeline.plots.snn_rows import Row, draw, mean
 
 TITLE = "SpikingJam: fidelity by spikes"
 METRICS = {"relative_mse": "relative MSE", "knn10_overlap_unseen": "recall@10, unseen rows"}
@@ -79,18 +78,12 @@ def _draw(axes: Axes, metric: str, found: Mapping[tuple[str, str], Curve]) -> No
         axes.set_yscale("log")  # the dense network loses rounding alone, and is far below
     elif curve := found.get((DENSE, metric)):
         axes.axhline(curve[0][1], color=style.GREY, linestyle=":", label="dense, no spikes (loses rounding alone)")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.minorticks_off()
+    style.log_ticks(axes.xaxis, (1, 2, 5))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = stage.parser(__doc__)
-    parser.add_argument("--measurements", type=Path, required=True, help="results/snn.parquet")
-    parser.add_argument("--output", type=Path, required=True, help="figure to make, without suffix")
-    arguments = parser.parse_args(argv)
-    for path in style.write(snn_spikingjam(curves(read(arguments.measurements))), arguments.output):
-        stage.log.info("wrote %s", path)
+    draw(__doc__, argv, lambda rows: snn_spikingjam(curves(rows)))
 
 
 if __name__ == "__main__":

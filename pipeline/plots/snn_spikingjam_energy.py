@@ -11,17 +11,15 @@ memory included, means over seeds. Makes a PNG and an SVG.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
 
 from pipeline import stage
 from pipeline.plots import style
-from pipeline.plots.snn_rows import Row, mean, read
+from pipeline.plots.snn_rows import Row, draw, mean
 from pipeline.plots.snn_spikingjam import DENSE, SPIKING
 from pipeline.stage import UserError
 
@@ -108,19 +106,12 @@ def _draw(axes: Axes, suffix: str, found: Mapping[tuple[str, str], list[Point]])
         both = [(one.crossover, one.dense) for one in some if one.crossover is not None and one.dense is not None]
         for spikes, dense in both[:1]:
             axes.plot(spikes, MICROJOULE * dense, "x", color=look.colour, markeredgewidth=1.8, markersize=7, zorder=4)
-    for axis, subs in ((axes.xaxis, (1,)), (axes.yaxis, (1, 2, 5))):
-        axis.set_major_locator(LogLocator(subs=subs))
-        axis.set_major_formatter("{x:g}")
-    axes.minorticks_off()
+    style.log_ticks(axes.xaxis, (1,))
+    style.log_ticks(axes.yaxis, (1, 2, 5))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = stage.parser(__doc__)
-    parser.add_argument("--measurements", type=Path, required=True, help="results/snn.parquet")
-    parser.add_argument("--output", type=Path, required=True, help="figure to make, without suffix")
-    arguments = parser.parse_args(argv)
-    for path in style.write(snn_spikingjam_energy(points(read(arguments.measurements))), arguments.output):
-        stage.log.info("wrote %s", path)
+    draw(__doc__, argv, lambda rows: snn_spikingjam_energy(points(rows)))
 
 
 if __name__ == "__main__":

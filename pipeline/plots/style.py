@@ -4,7 +4,7 @@ Colours are Okabe & Ito's eight, told apart by colour-blind readers too; a colou
 codes are filled and coloured; other programs' (faiss, peer) are hollow and grey.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import matplotlib
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from pipeline.store import atomic_file
 
@@ -127,6 +129,13 @@ def sheet(title: str, width_inches: float, height_inches: float) -> Figure:
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11, fontweight="bold")
     return figure
+
+
+def log_ticks(axis: Axis, subs: Sequence[int]) -> None:
+    """Ticks at these multiples of powers of ten, written as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def note(axes: Axes, text: str) -> None:
