@@ -64,6 +64,7 @@ def multiply(similarities: Array, questions: Questions) -> Array:
 
 
 def _answers(of_b_and_c: Array, of_a: Array, product: bool, questions: Questions) -> Array:
+    """float64 [n]: the highest of b a c (`product`) or b - a + c, both terms float32 [len(asked), all words]."""
     right = np.zeros(len(questions.abc))
     terms = np.ascontiguousarray(of_b_and_c), np.ascontiguousarray(of_a)
     _ask(*terms, product, questions.asked, questions.abc, questions.answers, right)

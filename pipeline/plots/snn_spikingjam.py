@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from pipeline import stage
 from pipeline.plots import style
@@ -79,7 +78,7 @@ def _draw(axes: Axes, metric: str, found: Mapping[tuple[str, str], Curve]) -> No
     elif curve := found.get((DENSE, metric)):
         axes.axhline(curve[0][1], color=style.GREY, linestyle=":", label="dense, no spikes (loses rounding alone)")
     style.log_ticks(axes.xaxis, (1, 2, 5))
-    axes.yaxis.set_minor_locator(NullLocator())
+    axes.minorticks_off()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@ Inputs of a task: the folders of training and of validation token shards. A samp
 one another; of them a training step takes N + 1 from a place drawn anew, so that no token is always at the same place.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,13 +140,14 @@ class Embedding(nn.Module):
             self.bias.copy_(torch.from_numpy(np.log((counts + 1) / (counts + 1).sum()) - np.log(1 / len(counts))))
 
 
-class LanguageModel(nn.Module):
-    """`decoded`: what logits are made of, [B, N, dims] of tokens int64 [B, N], of each token and those before it."""
+class LanguageModel(nn.Module, ABC):
+    """Causal: what it says of a token depends on that token and those before it."""
 
     embedding: Embedding
 
+    @abstractmethod
     def decoded(self, tokens: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What logits are made of, [B, N, dims] of tokens int64 [B, N]. Raises UserError as `check_tokens`."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, N, vocabulary] of tokens int64 [B, N]. Raises UserError as `check_tokens`."""

@@ -64,6 +64,7 @@ class Staggered(SpikeSearch, IntegerCode):
         return self._fired(q)
 
     def _fired(self, q: Array) -> SpikeTrain:
+        """The train of q int [n, d], by letting the neurons fire."""
         start = np.tile(np.arange(self.population, dtype=q.dtype) * self.steps, q.shape[1])
         threshold = self.population * self.steps
         return planes.train(
