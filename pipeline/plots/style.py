@@ -156,9 +156,23 @@ def empty_figure(title: str) -> Figure:
 def write(figure: Figure, target: Path) -> list[Path]:
     """`target` is a path without suffix: write .png and .svg, the same bytes for the same figure."""
     written = []
-    for suffix, facts in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
-        path = target.with_name(target.name + suffix)
-        with paper(), atomic_file(path) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=facts)
-        written.append(path)
+    with _laid_out(figure):
+        for suffix, facts in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
+            path = target.with_name(target.name + suffix)
+            with paper(), atomic_file(path) as temporary:
+                figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=facts)
+            written.append(path)
     return written
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Within it a figure's layout stays as it is now: to find it takes longer than to draw, and each format would."""
+    engine = figure.get_layout_engine()
+    with paper():
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from pipeline.snn.operations import Layer, Layers
+from pipeline.snn.layer import Layer, Layers
 
 REUSE = 32
 BYTE = 8

@@ -12,46 +12,16 @@ updates each of them at each step. Any other module may report what it did itsel
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.neurons.lif import LIF
-
-
-@dataclass
-class Layer:
-    """What one layer did in all calls.
-
-    Attributes:
-        accumulates: synaptic operations: a weight that is added to a state, because of a spike.
-        products: the same of a spike that carries a real number: weight times number, added to a state.
-        macs: multiplications of real values, each with its addition.
-        updates: potentials of neurons, times steps: each decays, is added to and compared.
-        decays: other states that decay, times steps: what attention holds.
-        neurons: neurons times steps. `spikes`: how many of these fired.
-        values: real numbers that came in and went out.
-        weights: numbers stored that `accumulates`, `products` and `macs` read.
-        state: numbers stored that `accumulates`, `products`, `updates` and `decays` change, of one sample.
-    """
-
-    accumulates: float = 0
-    products: float = 0
-    macs: float = 0
-    updates: float = 0
-    decays: float = 0
-    neurons: float = 0
-    spikes: float = 0
-    values: float = 0
-    weights: float = 0
-    state: float = 0
-
+from pipeline.snn.layer import Layer, Layers
 
 SIZES = ("weights", "state")  # stored, so not summed over calls
-
-Layers = dict[str, Layer]
 
 
 @contextmanager

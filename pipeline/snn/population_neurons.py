@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.codec import Array
 
 LAST = 0.8  # the floor, in parts of the last weight, where weights are geometric
+SIZE = np.int32(0x7FFFFFFF)  # the bits of a float32 but for its sign
 
 
 def geometric(first: Array, floor: float, steps: int) -> Array:
@@ -61,19 +62,23 @@ def fire(drive: Array, directions: Array, weight: Array, floor: float, spikes: A
 
 @numba.njit(cache=True, fastmath={"nnan", "ninf", "nsz"})
 def _fire(potential, inhibition, weight, threshold, packed, negative, first, amplitude, level, count):  # type: ignore[no-untyped-def]
+    """Sizes |u| are compared as the whole numbers that their bits are, sign left out, which has the same order: so a
+    neuron that has fired in this phase is out by a mask, and maxima are of eight neurons at a time."""
     vectors, neurons = potential.shape
-    waits = np.ones(neurons, np.float32)  # 0: has fired in this phase
+    waits = np.full(neurons, SIZE)  # 0: has fired in this phase
+    places = np.arange(neurons, 0, -1).astype(np.int32)  # the first of equals has the largest
+    lowest = threshold.view(np.int32)
     for v in range(vectors):
         u = potential[v]
+        bits = u.view(np.int32)
+        largest = _largest(bits, waits)
         for t in range(len(weight)):
-            waits[:] = 1
-            largest = np.float32(0)
-            for i in range(neurons):
-                largest = max(largest, abs(u[i]))
-            while largest >= threshold[t]:
-                who = 0
-                while abs(u[who]) * waits[who] != largest:
-                    who += 1
+            fired = False
+            while largest >= lowest[t]:
+                place = np.int32(0)
+                for i in range(neurons):
+                    place = max(place, places[i] if bits[i] & waits[i] == largest else np.int32(0))
+                who = neurons - place
                 byte, mask = (first + who) >> 3, np.uint8(128 >> ((first + who) & 7))
                 packed[v, t, byte] |= mask
                 taken = weight[t]
@@ -81,11 +86,21 @@ def _fire(potential, inhibition, weight, threshold, packed, negative, first, amp
                     negative[v, t, byte] |= mask
                     taken = -taken
                 amplitude[v, who] += taken
-                level[t] += largest
+                level[t] += abs(u[who])
                 count[t] += 1
-                waits[who] = 0
+                fired, waits[who] = True, 0
                 others = inhibition[who]
-                largest = np.float32(0)
                 for i in range(neurons):
                     u[i] -= taken * others[i]
-                    largest = max(largest, abs(u[i]) * waits[i])
+                largest = _largest(bits, waits)
+            if fired:
+                waits[:] = SIZE
+                largest = _largest(bits, waits)
+
+
+@numba.njit(cache=True)
+def _largest(bits, waits):  # type: ignore[no-untyped-def]
+    largest = np.int32(0)
+    for i in range(len(bits)):
+        largest = max(largest, bits[i] & waits[i])
+    return largest

@@ -15,7 +15,7 @@ The dense network has the same matrices, and passes real numbers through all of 
 import numpy as np
 
 from pipeline.codec import Array
-from pipeline.snn.operations import Layer, Layers
+from pipeline.snn.layer import Layer, Layers
 from pipeline.snn.spikingjam import Exact, Learned
 from pipeline.snn.spikingjam_population import Population
 from pipeline.spikes.train import SpikeTrain

@@ -7,7 +7,7 @@ from pipeline.evaluation.spikingjam import rows
 from pipeline.manifest import read_manifest
 from pipeline.snn import spikingjam_operations
 from pipeline.snn.energy import FLOAT32
-from pipeline.snn.operations import Layer
+from pipeline.snn.layer import Layer
 from pipeline.spikes.train import SpikeTrain
 from pipeline.split import split
 from pipeline.stage import UserError

@@ -57,3 +57,16 @@ def test_the_same_figure_is_the_same_file(tmp_path):
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert b"dc:date" not in (tmp_path / "a.svg").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg", "b.png", "b.svg"]
+
+
+def test_a_layout_is_found_once_for_both_formats_and_the_figure_can_still_find_its_own(tmp_path):
+    figure = style.sheet("Layout", 4, 3)
+    figure.add_subplot().set_ylabel("a label\nof two lines")
+    engine, found = figure.get_layout_engine(), []
+    assert engine is not None
+    execute = engine.execute
+    engine.execute = lambda drawn: (found.append(drawn), execute(drawn))  # type: ignore[method-assign]
+    style.write(figure, tmp_path / "figure")
+    assert len(found) == 1
+    assert figure.get_layout_engine() is engine
+    assert figure.axes[0].get_position().x0 > 0.125  # matplotlib's own place, which the label would leave

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.snn import energy, measurements
 from pipeline.snn.energy import FLOAT32, INT8
-from pipeline.snn.operations import Layer
+from pipeline.snn.layer import Layer
 
 
 def test_a_read_costs_by_the_size_of_the_memory() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from pipeline.neurons.lif import LIF
 from pipeline.snn import operations
 from pipeline.snn.activity import recorded
+from pipeline.snn.layer import Layer
 
 
 class Small(nn.Module):
@@ -34,9 +35,9 @@ def test_counts_what_a_loop_counts() -> None:
     spikes = model.neurons(model.embed(x))
     events = sum(int(spikes[t, row, i] != 0) for t in range(4) for row in range(6) for i in range(5))
     assert 0 < events < 120
-    assert layers["embed"] == operations.Layer(macs=24 * 15, values=24 * 8, weights=15)
-    assert layers["neurons"] == operations.Layer(updates=24 * 5, neurons=24 * 5, spikes=events, state=5)
-    assert layers["out"] == operations.Layer(accumulates=events * 2, weights=10, state=2)
+    assert layers["embed"] == Layer(macs=24 * 15, values=24 * 8, weights=15)
+    assert layers["neurons"] == Layer(updates=24 * 5, neurons=24 * 5, spikes=events, state=5)
+    assert layers["out"] == Layer(accumulates=events * 2, weights=10, state=2)
 
 
 def test_sums_of_spikes_and_signed_spikes_accumulate_each() -> None:
@@ -52,7 +53,7 @@ def test_modules_report_their_own_and_calls_add_up() -> None:
     with operations.counted(model) as layers:
         model(torch.ones(3))
         model(torch.ones(4))
-    assert layers["0"] == operations.Layer(accumulates=7, state=4)
+    assert layers["0"] == Layer(accumulates=7, state=4)
     model(torch.ones(3))
     assert layers["0"].accumulates == 7, "counted behind the block"
 
