@@ -28,6 +28,7 @@ from pipeline import stage
 from pipeline.stage import UserError
 from pipeline.store import locked
 from pipeline.training import checkpoint, early_stopping, precision, random_state
+from pipeline.training.adamw import AdamW
 from pipeline.training.distributed import Processes
 from pipeline.training.early_stopping import Stopping
 from pipeline.training.log import Log
@@ -108,7 +109,7 @@ class _Run:
             # Looking for unused parameters lets a loss leave some out (a prefix drawn for this step), and it keeps the
             # gradients' places in the messages, so that sums of many processes are the same after a resume.
             self.objective = DistributedDataParallel(whole, find_unused_parameters=True)
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             self.parameters,
             lr=settings.learning_rate,
             betas=(settings.beta1, settings.beta2),

@@ -25,6 +25,8 @@ os.environ["PATH"] = os.pathsep.join(
 )
 
 
+HALF_THE_CORES = max(1, (workflow.cores or 1) // 2)
+
 # Embedding sources that are trained on the corpus.
 CORPUS_TRAINED = ("fasttext_train", "skipgram")
 

@@ -73,7 +73,7 @@ rule embedding:
     benchmark:
         "results/timing/embedding/{embedding}.tsv"
     priority: 100  # everything waits for the tables
-    threads: max(1, (workflow.cores or 1) // 2)  # the other half fits codecs on the tables that are ready
+    threads: HALF_THE_CORES  # the others fit codecs on the tables that are ready
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:

@@ -2,6 +2,9 @@
 # Makes     data/corpus/language (documents, tokenizer and tokens of language models, parted by document), data/snn/words
 #           (the table's words as sequences), data/snn/sentences (sentences and the sentence model's vectors of them, where
 #           the sentence encoder is trained).
+#
+# They take seconds, and the longest trainings wait for them: so they come first. A job that wants all cores would wait
+# itself, until the last of the trainings that run meanwhile has ended.
 
 
 rule language_documents:
@@ -14,6 +17,7 @@ rule language_documents:
         "logs/language_documents.log",
     benchmark:
         "results/timing/language_documents.tsv"
+    priority: 100
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
@@ -33,6 +37,8 @@ use rule tokenizer as language_tokenizer with:
         "logs/language_tokenizer.log",
     benchmark:
         "results/timing/language_tokenizer.tsv"
+    priority: 100
+    threads: HALF_THE_CORES
     params:
         documents=f"{LANGUAGE}/documents/train",
         size=SNN["vocabulary_size"],
@@ -52,6 +58,8 @@ use rule tokens as language_tokens with:
         "results/timing/language_tokens/{part}.tsv"
     wildcard_constraints:
         part="train|validation|test",
+    priority: 100
+    threads: HALF_THE_CORES
     params:
         documents=f"{LANGUAGE}/documents/{{part}}",
 
@@ -68,6 +76,7 @@ rule snn_words:
         "logs/snn_words.log",
     benchmark:
         "results/timing/snn_words.tsv"
+    priority: 100
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
@@ -90,6 +99,8 @@ use rule tokenizer as sentence_tokenizer with:
         "logs/sentence_tokenizer.log",
     benchmark:
         "results/timing/sentence_tokenizer.tsv"
+    priority: 100
+    threads: HALF_THE_CORES
     params:
         documents=f"{LANGUAGE}/documents/train",
         size=SNN["sentences"]["vocabulary_size"],
@@ -110,6 +121,7 @@ rule sentences:
         "logs/sentences.log",
     benchmark:
         "results/timing/sentences.tsv"
+    priority: 100
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2500 * attempt,
