@@ -19,7 +19,6 @@ from matplotlib.lines import Line2D
 from pipeline import stage
 from pipeline.plots import style
 from pipeline.plots.snn_rows import Row, draw, mean
-from pipeline.snn import energy
 
 TITLE = "Energy by spike rate (45 nm, memory included)"
 PRECISIONS = {"": ("float32", style.BLUE), "_int8": ("int8", style.VERMILION)}
@@ -45,8 +44,8 @@ class Pair(NamedTuple):
     def crossover(self) -> float | None:
         """The rate at which both take the same, if there is one up to 1; else None: the spiking network takes more even
         if no neuron fires, or less at every rate, or nothing fired."""
-        at = energy.crossover(self.measured, self.idle, self.rate, self.dense)
-        return at if at is not None and 0 < at <= 1 else None
+        at = (self.dense - self.idle) / self.slope if self.slope else 0.0
+        return at if 0 < at <= 1 else None
 
 
 def pairs(rows: Iterable[Row]) -> dict[str, dict[str, Pair]]:
