@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.codec import Array
 
 LAST = 0.8  # the floor, in parts of the last weight, where weights are geometric
-SIZE = np.int32(0x7FFFFFFF)  # the bits of a float32 but for its sign
+MAGNITUDE = np.int32(0x7FFFFFFF)  # the bits of a float32 but for its sign
 
 
 def geometric(first: Array, floor: float, steps: int) -> Array:
@@ -62,10 +62,13 @@ def fire(drive: Array, directions: Array, weight: Array, floor: float, spikes: A
 
 @numba.njit(cache=True, fastmath={"nnan", "ninf", "nsz"})
 def _fire(potential, inhibition, weight, threshold, packed, negative, first, amplitude, level, count):  # type: ignore[no-untyped-def]
-    """Sizes |u| are compared as the whole numbers that their bits are, sign left out, which has the same order: so a
-    neuron that has fired in this phase is out by a mask, and maxima are of eight neurons at a time."""
+    """The equation above for potentials u [n, M], which become what is left; inhibition [M, M], weight and threshold [T].
+
+    |u| are compared as the whole numbers that their bits are, sign left out, which have the same order: so a neuron that
+    has fired in this phase is out by a mask, and maxima are of eight neurons at a time.
+    """
     vectors, neurons = potential.shape
-    waits = np.full(neurons, SIZE)  # 0: has fired in this phase
+    waits = np.full(neurons, MAGNITUDE)  # 0: has fired in this phase
     places = np.arange(neurons, 0, -1).astype(np.int32)  # the first of equals has the largest
     lowest = threshold.view(np.int32)
     for v in range(vectors):
@@ -94,12 +97,13 @@ def _fire(potential, inhibition, weight, threshold, packed, negative, first, amp
                     u[i] -= taken * others[i]
                 largest = _largest(bits, waits)
             if fired:
-                waits[:] = SIZE
+                waits[:] = MAGNITUDE
                 largest = _largest(bits, waits)
 
 
 @numba.njit(cache=True)
 def _largest(bits, waits):  # type: ignore[no-untyped-def]
+    """The bits of the largest |u| of the M neurons that wait."""
     largest = np.int32(0)
     for i in range(len(bits)):
         largest = max(largest, bits[i] & waits[i])

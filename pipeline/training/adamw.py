@@ -10,7 +10,8 @@ from torch.optim import Optimizer
 
 
 class AdamW(torch.optim.AdamW):
-    """As `torch.optim.AdamW` (Loshchilov and Hutter 2019, arXiv:1711.05101). Its step keeps no graph."""
+    """As `torch.optim.AdamW` (Loshchilov and Hutter 2019, arXiv:1711.05101); no step is ever part of a graph, whatever
+    `differentiable` says."""
 
     step = torch.no_grad()(torch.optim.AdamW.step.__wrapped__)  # type: ignore[attr-defined]
     zero_grad = Optimizer.zero_grad.__wrapped__  # type: ignore[attr-defined]
