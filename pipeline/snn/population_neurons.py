@@ -62,10 +62,10 @@ def fire(drive: Array, directions: Array, weight: Array, floor: float, spikes: A
 
 @numba.njit(cache=True, fastmath={"nnan", "ninf", "nsz"})
 def _fire(potential, inhibition, weight, threshold, packed, negative, first, amplitude, level, count):  # type: ignore[no-untyped-def]
-    """The equation above for potentials u [n, M], which become what is left; inhibition [M, M], weight and threshold [T].
+    """The equation above: potentials u [n, M], of which the rest is left; inhibition [M, M], weight and threshold [T].
 
-    |u| are compared as the whole numbers that their bits are, sign left out, which have the same order: so a neuron that
-    has fired in this phase is out by a mask, and maxima are of eight neurons at a time.
+    |u| are compared as the whole numbers that their bits are, sign left out, which have the same order: so a neuron
+    that has fired in this phase is out by a mask, and maxima are of eight neurons at a time.
     """
     vectors, neurons = potential.shape
     waits = np.full(neurons, MAGNITUDE)  # 0: has fired in this phase
