@@ -5,9 +5,10 @@ reset before each pass, snnTorch's Leaky is called in the loop that its users wr
 with decay and threshold fixed (LIFNode, Leaky), and with gradients of them (ParametricLIFNode, which learns one decay
 and no threshold; Leaky with learn_beta and learn_threshold, one of each; ours learns both for each neuron). All get the
 same current [T, B, N] and gradient, have the atan surrogate and are checked to spike alike, each in its own reset.
-Interleaved, medians; as many threads as torch takes. A peer that is not installed is left out, with a warning. On a GPU
-(`--device cuda`) ours is the Triton kernel and SpikingJelly takes its own; memory is the most that is allocated beside
-the current, forward only.
+Interleaved, medians; as many threads as torch takes. Taking turns call by call, each comes with the caches that the
+other has left; `ten in a row` takes turns by ten calls, as a loop over one layer does. A peer that is not installed is
+left out, with a warning. On a GPU (`--device cuda`) ours is the Triton kernel and SpikingJelly takes its own; memory is
+the most that is allocated beside the current, forward only.
 
 Makes   a CSV: what, size, unit (milliseconds; bytes kept for the backward pass), ours, peer, peer_value, ratio (above
         1: ours is better).
@@ -30,6 +31,7 @@ SIZES = ((16, 16, 1024), (32, 32, 512), (100, 16, 512))
 LARGE = ((32, 128, 4096), (256, 32, 4096))
 """What a GPU has to do for a millisecond or so."""
 DECAY = 0.5
+IN_A_ROW = 10
 
 Layer = Callable[[Tensor], Tensor]
 """current [T, B, N] -> spikes [T, B, N]"""
@@ -134,6 +136,16 @@ def waited(work: Callable[[], object], device: torch.device) -> Callable[[], Non
     return whole
 
 
+def in_a_row(work: Callable[[], None]) -> Callable[[], None]:
+    """`IN_A_ROW` calls of `work`."""
+
+    def calls() -> None:
+        for _ in range(IN_A_ROW):
+            work()
+
+    return calls
+
+
 def alike(name: str, theirs: Tensor, mine: Tensor) -> None:
     """Raises UserError for spikes that are not ours; GPUs' kernels may round otherwise, which is said."""
     differ = (theirs != mine).float().mean().item()
@@ -169,6 +181,9 @@ def measure(
         for what, way in (("LIF forward and backward", both), ("LIF forward", ahead)):
             ours_s, other_s = medians(runs, shape, way(mine), way(layer))
             found.append(row(what + where, shape, "ms", ours_s * 1e3, name, other_s * 1e3, 3, less=True))
+        ours_s, other_s = (s / IN_A_ROW for s in medians(runs, shape, in_a_row(both(mine)), in_a_row(both(layer))))
+        what = "LIF forward and backward, ten in a row" + where
+        found.append(row(what, shape, "ms", ours_s * 1e3, name, other_s * 1e3, 3, less=True))
         sizes = kept(mine, current), kept(layer, current)
         found.append(row("LIF kept for backward" + where, shape, "bytes", sizes[0], name, sizes[1], less=True))
         if device.type == "cuda":
