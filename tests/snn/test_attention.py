@@ -45,6 +45,21 @@ def test_a_shift_moves_phases_and_a_pace_moves_them_along_the_tokens():
     assert fixed.tokens[2].tolist() == [i // 4 for i in range(16)]  # once round in the whole length
 
 
+def test_a_pace_of_a_third_is_a_whole_step_at_each_third_token():
+    fixed = Phases(4, 3, 81, "fixed")(81)  # (3 / 81) ** (1 / 3), a little less in float32
+    assert fixed.tokens[1].tolist() == [i // 3 for i in range(81)]
+
+
+def test_learned_shifts_begin_as_the_fixed_and_half_a_step_from_any_other():
+    fixed, learned = Phases(3, 4, 16, "fixed"), Phases(3, 4, 16, "learned")
+    assert learned(16).heads.tolist() == fixed(16).heads.tolist()
+    for move in (-0.49, 0.49):
+        moved = Phases(3, 4, 16, "learned")
+        with torch.no_grad():
+            moved.shift += move
+        assert moved(16).heads.tolist() == fixed(16).heads.tolist()
+
+
 def test_a_later_token_changes_no_bit_of_an_earlier_output():
     q, k, v = (one.float() for one in spikes(1))
     shifts = Phases(H, T, N, "fixed")(N)

@@ -84,6 +84,19 @@ def test_goes_on_where_it_was_over_any_length() -> None:
     assert torch.equal(torch.cat([first.counts, second.counts], dim=1), whole)
 
 
+def test_counts_are_all_the_spikes_of_a_word() -> None:
+    codes = small_codes(steps=3)
+    model = network(codes, read_options({**SMALL, "timesteps": 3}))
+    assert isinstance(model, popspike.PopSpike)
+    seen = []
+    model.output.register_forward_hook(lambda layer, given, spikes: seen.append(spikes))
+    model.output.move_threshold(0.1)
+    counts = model(torch.randint(80, (2, 5))).counts
+    expected = seen[0].reshape(5, 3, 2, -1).sum(1).transpose(0, 1)  # time goes by word, then by step
+    assert torch.equal(counts, expected)
+    assert counts.max() > 1
+
+
 def test_predictions_know_nothing_of_later_words() -> None:
     model = network(small_codes(), read_options(SMALL))
     words = torch.randint(80, (2, 12))

@@ -51,3 +51,19 @@ optimizer.step()
 sys.exit("torch._dynamo" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_trainings_use_it(tmp_path):
+    program = f"""
+import sys, numpy, torch
+from pipeline.training.loop import train
+from pipeline.training.arrays import Rows
+from pipeline.training.settings import Settings
+def loss(model, rows, context):
+    return {{"x": model(rows).square().mean()}}
+rows = Rows(numpy.ones((4, 3), numpy.float32))
+train(torch.nn.Linear(3, 2), rows, loss, Settings(steps=1, batch=4, weights={{"x": 1}}), {str(tmp_path / "run")!r})
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
