@@ -128,6 +128,14 @@ def _hint(unknown: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
 
 
+def _plain(value: object) -> str:
+    return "null" if value is None else str(value)
+
+
+def _written(value: object) -> str:
+    return "null" if value is None else repr(value)
+
+
 def _explain(error: ValidationError) -> str:
     schema: Any = error.schema
     instance: Any = error.instance
@@ -141,10 +149,10 @@ def _explain(error: ValidationError) -> str:
         missing = next(key for key in wanted if key not in instance)
         return f"{place}key {missing!r} is missing"
     if error.validator == "enum":
-        return f"{place}{instance!r} is not one of {', '.join(map(str, wanted))}"
+        return f"{place}{_written(instance)} is not one of {', '.join(map(_plain, wanted))}"
     if error.validator == "type":
         types = " or ".join([wanted] if isinstance(wanted, str) else wanted)
-        return f"{place}{'null' if instance is None else repr(instance)} is not of type {types}"
+        return f"{place}{_written(instance)} is not of type {types}"
     if error.validator == "minItems":
         return f"{place}{instance!r} has {len(instance)} of at least {wanted} items"
     return f"{place}{error.message}"

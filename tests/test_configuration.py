@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pipeline import codec, configuration
+from pipeline.snn import firing, language, popspike, position_ablation, positions, sentence_encoder
 from pipeline.stage import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +27,10 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         result[key] = merged(result[key], value) if isinstance(value, dict) and key in result else value
     return result
+
+
+def network(task: str, **options: Any) -> dict[str, Any]:
+    return {"snn": {task: {"options": options}}}
 
 
 def test_the_shipped_configuration_is_accepted(config: dict[str, Any]) -> None:
@@ -63,6 +68,29 @@ def test_schema_and_shipped_configuration_are_in_step(config: dict[str, Any]) ->
         for key in path:
             value = value[key]
         assert value == default, path
+
+
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("spikformer", language.How._fields),
+        ("next_word", {*popspike.Options._fields, "length"} - {"variant"}),
+        ("store_recall", {*popspike.Options._fields, "longest"} - {"variant"}),
+        ("sentence_encoder", {*language.How._fields, *sentence_encoder.OWN} - {"variant"}),
+        ("ablation", position_ablation.Plan._fields),
+    ],
+)
+def test_the_schema_has_the_options_that_the_networks_have(task: str, options: set[str]) -> None:
+    found = SCHEMA["properties"]["snn"]["properties"][task]["properties"]["options"]["properties"]
+    assert set(found) == set(options)
+    for key, choices in {
+        "model": language.SIZES.keys(),
+        "position": positions.KINDS,
+        "dead_layers": firing.POLICIES,
+    }.items():
+        assert list(found.get(key, {"enum": choices})["enum"]) == list(choices)
+    if task == "ablation":
+        assert found["kinds"]["items"]["enum"] == list(positions.KINDS)
 
 
 def test_every_key_of_the_schema_is_described() -> None:
@@ -124,6 +152,18 @@ def test_every_representation_of_the_shipped_configuration_can_be_built(config: 
         (
             {"snn": {"spikformer": {"variants": ["dense", "dense"]}}},
             r"config: snn.spikformer.variants: \['dense', 'dense'\] has non-unique elements",
+        ),
+        (network("spikformer", timesteps=0), "snn.spikformer.options.timesteps: 0 is less than the minimum of 1"),
+        (network("spikformer", timestep=1), "options: unknown key 'timestep'; did you mean 'timesteps'"),
+        (network("spikformer", model="huge"), "options.model: 'huge' is not one of small, base, large"),
+        (network("next_word", model=None), "options.model: null is not one of small, base, large"),
+        (network("next_word", length=1), "snn.next_word.options.length: 1 is less than the minimum of 2"),
+        (network("store_recall", longest=-1), "snn.store_recall.options.longest: -1 is less than the minimum of 0"),
+        (network("sentence_encoder", resolution=0), "snn.sentence_encoder.options.resolution: 0 is less than or equal"),
+        (network("ablation", kinds=["sine"]), "snn.ablation.options.kinds.0: 'sine' is not one of none, learned, cpg"),
+        (
+            {"snn": {"spikformer": {"settings": {"metric": "accuracy"}}}},
+            "config: snn.spikformer.settings.metric: 'accuracy' is not one of bits, null",
         ),
     ],
 )
