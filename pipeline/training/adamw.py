@@ -1,8 +1,8 @@
 """AdamW that leaves torch's compiler out.
 
-Methods of torch's optimizers tell `torch.compile` to let them be, and to say so load all of it, which nothing here
-uses: two to four seconds of each training. This is `torch.optim.AdamW` with the methods inside those, the same to the
-bit.
+Methods of torch's optimizers tell `torch.compile` to let them be, and to say so load all of it: two to four seconds of
+each training that has no other use for it (the chunked loss of language models loads it as well). This is
+`torch.optim.AdamW` with the methods inside those, the same to the bit.
 """
 
 import torch
