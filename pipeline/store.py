@@ -220,6 +220,11 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.T
         raise UserError(f"{path}: damaged Parquet file ({error})") from None
 
 
+def first_null(values: pa.Array) -> int:
+    """The first row that is null, of values [n] that have one."""
+    return int(values.is_null().index(True).as_py())
+
+
 def write_parquet(target: str | Path, table: pa.Table, facts: Mapping[str, str] | None = None, **how: Any) -> None:
     """Write a table atomically, zstd-compressed, its pages with checksums, `facts` added to the schema metadata."""
     if facts:
@@ -270,26 +275,35 @@ class EmbeddingTable:
 def check_embedding(table: EmbeddingTable, name: str) -> EmbeddingTable:
     """The table itself, if every row can be used. Raises UserError that names the first row that cannot.
 
-    A row cannot be used if its word is empty or stands in an earlier row, if a value is NaN or infinite, or if all its
-    values are zero (it has no direction, so no cosine).
+    A row cannot be used if its word is empty or stands in an earlier row, or if its vector is none of `check_vectors`.
     """
-    if not table.words or not table.vectors.shape[1]:
-        raise UserError(f"{name}: an embedding table of shape {table.vectors.shape} holds nothing")
     seen: dict[str, int] = {}
     for row, word in enumerate(table.words):
         if not word:
             raise UserError(f"{name}: row {row} has an empty word")
         if (first := seen.setdefault(word, row)) != row:
             raise UserError(f"{name}: the word {word!r} stands twice, in rows {first} and {row}")
-    for start in range(0, len(table.words), CHECKED_ROWS):  # a block at a time: no copy of a large table
-        block = table.vectors[start : start + CHECKED_ROWS]
-        if len(bad := np.flatnonzero(~np.isfinite(block).all(axis=1))):
-            row = start + int(bad[0])
-            raise UserError(f"{name}: row {row} ({table.words[row]!r}) holds NaN or infinity")
-        if len(zero := np.flatnonzero(~block.any(axis=1))):
-            row = start + int(zero[0])
-            raise UserError(f"{name}: row {row} ({table.words[row]!r}) is a zero vector")
+    check_vectors(table.vectors, name, table.words)
     return table
+
+
+def check_vectors(vectors: Array, name: str | Path, words: Sequence[str] = ()) -> Array:
+    """The vectors [n, d] themselves, if there are some and all can be used. Raises UserError that names the first row
+    that cannot, and its word if there are `words`.
+
+    A vector cannot be used if a value is NaN or infinite, or if all are zero (it has no direction, so no cosine).
+    """
+    if not vectors.size:
+        raise UserError(f"{name}: a table of vectors of shape {vectors.shape} holds nothing")
+    for start in range(0, len(vectors), CHECKED_ROWS):  # a block at a time: no copy of a large table
+        block = vectors[start : start + CHECKED_ROWS]
+        finite, pointing = np.isfinite(block).all(axis=1), block.any(axis=1)
+        if len(bad := np.flatnonzero(~(finite & pointing))):
+            row = start + int(bad[0])
+            word = f" ({words[row]!r})" if words else ""
+            what = "is a zero vector" if finite[bad[0]] else "holds NaN or infinity"
+            raise UserError(f"{name}: row {row}{word} {what}")
+    return vectors
 
 
 def unit_rows(vectors: Array) -> Array:
@@ -312,15 +326,26 @@ def write_embedding(target: str | Path, table: EmbeddingTable) -> None:
 def read_embedding(source: str | Path) -> EmbeddingTable:
     """Raises UserError, naming the file and row, for anything that is not a usable embedding table."""
     table = read_parquet(source, ["word", "vector"])
-    words, column = table.column("word").combine_chunks(), table.column("vector").combine_chunks()
+    words = table.column("word").combine_chunks()
     if not pa.types.is_string(words.type) and not pa.types.is_large_string(words.type):
         raise UserError(f"{source}: column 'word' is {words.type}, not string")
-    for name, values in (("word", words), ("vector", column)):
-        if values.null_count:
-            raise UserError(f"{source}: row {values.is_null().index(True).as_py()} has no {name}")
-    if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
-        raise UserError(f"{source}: column 'vector' is {column.type}, not fixed_size_list<float32>")
-    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size)
+    if words.null_count:
+        raise UserError(f"{source}: row {first_null(words)} has no word")
+    vectors = vectors_of(table, source)
     facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     facts.pop("ARROW:schema", None)
     return check_embedding(EmbeddingTable(table.column("word").to_pylist(), vectors, facts), str(source))
+
+
+def vectors_of(table: pa.Table, source: str | Path) -> Array:
+    """Column `vector`, fixed_size_list<float32>[d], of a table that was read from `source`, float32 [n, d].
+
+    Raises UserError, naming the file, for a column of another type, and the row too for one that is null.
+    """
+    column = table.column("vector").combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
+        raise UserError(f"{source}: column 'vector' is {column.type}, not fixed_size_list<float32>")
+    if column.null_count:
+        raise UserError(f"{source}: row {first_null(column)} has no vector")
+    flat: Array = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(table), column.type.list_size)

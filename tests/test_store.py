@@ -322,6 +322,13 @@ def test_an_unusable_row_is_found_when_reading_too(tmp_path):
         store.read_embedding(tmp_path / "e.parquet")
 
 
+def test_a_row_without_a_vector_is_named(tmp_path):
+    vectors = pa.array([[1, 2], None], pa.list_(pa.float32(), 2))
+    store.write_parquet(tmp_path / "e.parquet", pa.table({"word": ["a", "b"], "vector": vectors}))
+    with pytest.raises(UserError, match=r"e\.parquet: row 1 has no vector"):
+        store.read_embedding(tmp_path / "e.parquet")
+
+
 def test_vectors_of_another_type_are_refused(tmp_path):
     store.write_parquet(tmp_path / "e.parquet", pa.table({"word": ["a"], "vector": [[1.0, 2.0]]}))
     with pytest.raises(UserError, match=r"column 'vector' is list<.*>, not fixed_size_list<float32>"):

@@ -24,7 +24,8 @@ BACKENDS = ("auto", "fused", "reference")
 
 
 class Homeostasis(NamedTuple):
-    """`target` spikes a step, and how far (`speed`) a forward pass moves the threshold for each spike a step more."""
+    """`target` spikes a step, 0 .. 1, and how far (`speed`, at least 0) a forward pass moves the threshold for each
+    spike a step more."""
 
     target: float = 0.1
     speed: float = 0.01
@@ -36,7 +37,9 @@ class LIF(nn.Module):
         decay, threshold: beta in 0 .. 1 and theta above 0, of all neurons at the beginning.
         reset: `immediate` or `delayed` (see `leaky`).
         learned: which of decay and threshold (and `adaptation`'s) gradients reach.
-        adaptation: strength kappa and decay rho of an adaptive threshold (ALIF).
+        adaptation: strength kappa, at least 0, and decay rho in 0 .. 1 of an adaptive threshold (ALIF).
+        bounds: low and high of the potential, low below high.
+        homeostasis: target and speed of the slow rule.
         backend: `fused` (one kernel over time), `reference` (plain torch), or `auto`: fused where the device has it.
         inplace: where no gradient is wanted, the fused kernel writes spikes over the current.
 
@@ -64,6 +67,8 @@ class LIF(nn.Module):
         inplace: bool = False,
     ) -> None:
         super().__init__()
+        if neurons < 1:
+            raise ValueError(f"neurons is {neurons}: expected at least 1")
         if not 0 < decay <= 1 or (learned and decay == 1):
             raise ValueError(f"decay is {decay}: expected above 0 and at most 1, below 1 where it is learned")
         if not (math.isfinite(threshold) and threshold > 0):
@@ -72,6 +77,12 @@ class LIF(nn.Module):
             raise ValueError(f"reset {reset!r} is not one of {', '.join(RESETS)}")
         if backend not in BACKENDS:
             raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
+        if adaptation is not None and not (0 <= adaptation[0] < math.inf and 0 <= adaptation[1] <= 1):
+            raise ValueError(f"adaptation is {adaptation}: expected a strength of at least 0 and a decay in 0 .. 1")
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError(f"bounds are {bounds}: expected the low one below the high one")
+        if homeostasis is not None and not (0 <= homeostasis.target <= 1 and 0 <= homeostasis.speed < math.inf):
+            raise ValueError(f"{homeostasis}: expected a target in 0 .. 1 and a speed of at least 0")
         self.backend, self.inplace = backend, inplace
         self.neurons, self.reset, self.slope, self.bounds, self.learned = neurons, reset, slope, bounds, learned
         self.homeostasis = homeostasis

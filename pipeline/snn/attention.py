@@ -96,7 +96,7 @@ def causal(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, chunk: int = CHUNK) -
     """sum_{j <= i} g^(i - j) (q[i] . k[j]) v[j], for [B, H, N, d], decay [H] in (0, 1]; in chunks of tokens."""
     tokens, state = q.shape[-2], None
     out = []
-    for start in range(0, tokens, chunk):
+    for start in range(0, max(1, tokens), chunk):  # of no tokens too, an empty chunk: a shape and a gradient
         part = slice(start, min(start + chunk, tokens))
         a, b, c = q[..., part, :], k[..., part, :], v[..., part, :]
         place = torch.arange(a.shape[-2], device=q.device)

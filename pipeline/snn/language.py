@@ -162,20 +162,17 @@ class Corpus(NamedTuple):
 
 def corpus(inputs: Sequence[Path], context: int) -> Corpus:
     """Raises UserError for anything but the folders of training and validation token shards, for too few tokens, and
-    for a token outside the vocabulary."""
+    for tokens as `Tokens`."""
     if len(inputs) != 2:
         raise UserError(f"a language model takes the folders of training and validation tokens, not {len(inputs)}")
     vocabulary = language.fact(inputs[0], "vocabulary_size")
-    data = Tokens(store.shards(inputs[0]), 2 * context)
-    held = Tokens(store.shards(inputs[1]), context + 1)
+    data = Tokens(store.shards(inputs[0]), 2 * context, vocabulary)
+    held = Tokens(store.shards(inputs[1]), context + 1, vocabulary)
     for folder, tokens in zip(inputs, (data, held), strict=True):
         if not sum(tokens.sizes):
             raise UserError(f"{folder}: no row group has the {tokens.length} tokens of a sample")
     blocks = np.concatenate([held.read(piece) for piece in range(len(held.sizes))])
     first = data.read(next(piece for piece, size in enumerate(data.sizes) if size))
-    for folder, found in zip(inputs, (first, blocks), strict=True):
-        if not 0 <= int(found.min()) <= int(found.max()) < vocabulary:
-            raise UserError(f"{folder}: token {int(found.max())} is outside the vocabulary of {vocabulary}")
     few = blocks[:: -(-len(blocks) // HELD_OUT_BLOCKS)]
     return Corpus(data, few, np.bincount(first.ravel(), minlength=vocabulary))
 

@@ -27,7 +27,7 @@ from torch.nn.functional import normalize
 
 from pipeline.snn import activity, word_sequences
 from pipeline.snn.popspike import Options, codes_of, network, read_options, scales, unit_counts
-from pipeline.stage import UserError
+from pipeline.stage import UserError, check_keys
 from pipeline.store import array_digest, open_parquet, read_embedding
 from pipeline.training.shards import Tokens
 from pipeline.training.task import Context, Part, Task
@@ -46,6 +46,7 @@ class Asked(NamedTuple):
 
 def asked(options: Mapping[str, Any]) -> Asked:
     """Raises UserError for options that cannot be used."""
+    check_keys("options", options, (*Options._fields, "length"))
     length = options.get("length", LENGTH)
     if type(length) is not int or length < 2:
         raise UserError(f"options: length must be a whole number of at least 2, not {length!r}")
@@ -60,19 +61,15 @@ def contrast(predicted: Tensor, targets: Tensor, others: Tensor, scale: Tensor) 
 
 
 class Sequences(Tokens):
-    """Blocks of `length` words and the one behind, of the table whose codes have the digest `known_by`."""
+    """Blocks of `length` words and the one behind, of the table whose codes have the digest `known_by`.
+
+    Raises UserError as `word_sequences.check`, and as Tokens for a number that is neither a word's nor the end's.
+    """
 
     def __init__(self, path: Path, length: int, words: int, known_by: str) -> None:
-        super().__init__([path], length + 1)
         word_sequences.check(path, open_parquet(path).schema_arrow, words)
-        self.words, self.path = words, path
+        super().__init__([path], length + 1, words + 1)
         self.identity = f"{self.identity}-{known_by}"
-
-    def read(self, piece: int) -> np.ndarray:
-        """int32 [sizes[piece], length + 1]. Raises UserError for a number that is neither a word's nor the end's."""
-        found = super().read(piece)
-        word_sequences.check_numbers(self.path, found, self.words)
-        return found
 
 
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, normalize
 
-from pipeline import store
+from pipeline import store, token_column
 from pipeline.codecs import ridge
 from pipeline.neurons import integrate_fire
 from pipeline.neurons.lif import LIF
@@ -43,7 +43,7 @@ from pipeline.snn.block import Block, Normalised, Shape
 from pipeline.snn.language import How
 from pipeline.snn.spikformer import hidden
 from pipeline.snn.transformer import DenseBlock, parameters
-from pipeline.stage import UserError
+from pipeline.stage import UserError, check_keys
 from pipeline.training import terms
 from pipeline.training.arrays import Rows
 from pipeline.training.task import Array, Context, Task
@@ -176,6 +176,7 @@ def build(vocabulary: int, dims: int, options: Mapping[str, Any]) -> tuple[Encod
 
 
 def _options(given: Mapping[str, Any]) -> tuple[dict[str, Any], How]:
+    check_keys("options", given, (*OWN, *How._fields))
     own: dict[str, Any] = {"variant": "spiking", "code": CODE, "resolution": 3}
     own |= {key: value for key, value in given.items() if key in OWN}
     if own["variant"] not in VARIANTS:
@@ -202,30 +203,33 @@ def fired(currents: Array, timesteps: int) -> Array:
     return np.stack(made)
 
 
-def read(path: Path, context: int | None = None) -> tuple[Array, Array]:
+def read(path: Path, context: int | None = None, vocabulary: int | None = None) -> tuple[Array, Array]:
     """int32 [n, context + 1], each sentence's tokens, 0 behind them, and their number; unit vectors float32 [n, d].
 
-    Without a context, that is the longest sentence. Raises UserError, naming the file, for a sentence that is empty or
-    longer than the context."""
+    Without a context, that is the longest sentence. Raises UserError, naming the file, for fewer than two sentences and
+    as `store.vectors_of`, and the row too for a sentence that is empty or longer than the context, and as
+    `token_column.check` and `store.check_vectors`."""
     table = store.read_parquet(path, ["tokens", "vector"])
-    tokens = table["tokens"].to_pylist()
+    if len(table) < 2:
+        raise UserError(f"{path}: {len(table)} sentences; at least 2 are needed")
+    tokens = token_column.rows(token_column.check(path, table["tokens"].combine_chunks(), vocabulary))
     context = context or max(map(len, tokens))
     rows = np.zeros((len(tokens), context + 1), np.int32)
     for number, one in enumerate(tokens):
         if not 0 < len(one) <= context:
             raise UserError(f"{path}: row {number} has {len(one)} tokens, and the context is {context}")
         rows[number, : len(one)], rows[number, -1] = one, len(one)
-    return rows, store.unit_rows(_vectors(table))
+    return rows, store.unit_rows(_vectors(path, table))
 
 
 def read_tokens(path: Path) -> Array:
-    """The sentence model's vectors of the tokens, float32 [vocabulary, d]."""
-    return _vectors(store.read_parquet(path, ["vector"]))
+    """The sentence model's vectors of the tokens, float32 [vocabulary, d]. Raises UserError as `store.vectors_of` and
+    `store.check_vectors`."""
+    return _vectors(path, store.read_parquet(path, ["vector"]))
 
 
-def _vectors(table: Any) -> Array:
-    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(table.num_rows, -1)
+def _vectors(path: Path, table: Any) -> Array:
+    return store.check_vectors(store.vectors_of(table, path), path)
 
 
 def encoded(model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -242,15 +246,20 @@ def recall(y: Tensor, wanted: Tensor) -> float:
 
 
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
-    """Raises UserError as `build` and `read`, and for anything but three files."""
+    """Raises UserError as `build`, `read` and `read_tokens`, for anything but three files, for a token that has no
+    vector, and for vectors of unequal widths."""
     if len(inputs) != 3:
         raise UserError(
             f"the sentence encoder takes training and validation sentences and tokens, not {len(inputs)} files"
         )
     how = _options(options)[1]
     tokens = read_tokens(inputs[2])
-    train, teacher = read(inputs[0], how.context)
-    held, wanted = read(inputs[1], how.context)
+    (train, teacher), (held, wanted) = (read(path, how.context, len(tokens)) for path in inputs[:2])
+    for path, vectors in ((inputs[1], wanted), (inputs[2], tokens)):
+        if vectors.shape[1] != teacher.shape[1]:
+            raise UserError(
+                f"{path}: its vectors have {vectors.shape[1]} values, and those of {inputs[0]} {teacher.shape[1]}"
+            )
     model, how = build(len(tokens), teacher.shape[1], options)
     model.begin(tokens, train, teacher, np.random.default_rng(int(torch.randint(1 << 31, ()))))
     numbered = np.column_stack([np.arange(len(train), dtype=np.int32), train])

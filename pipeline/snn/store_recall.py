@@ -31,7 +31,7 @@ from pipeline.codec import Array
 from pipeline.snn import activity
 from pipeline.snn.popspike import Options, codes_of, network, read_options, scales
 from pipeline.snn.word_codes import WordCodes
-from pipeline.stage import UserError
+from pipeline.stage import UserError, check_keys
 from pipeline.store import EmbeddingTable, read_embedding
 from pipeline.training.arrays import Rows
 from pipeline.training.task import Context, Task
@@ -52,6 +52,7 @@ class Asked(NamedTuple):
 
 def asked(options: Mapping[str, Any]) -> Asked:
     """Raises UserError for options that cannot be used."""
+    check_keys("options", options, (*Options._fields, "longest"))
     longest = options.get("longest", LONGEST)
     if type(longest) is not int or longest < 0:
         raise UserError(f"options: longest must be a whole number of at least 0, not {longest!r}")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline import stage, store
+from pipeline import stage, store, token_column
 from pipeline.corpus.documents import read_texts
 from pipeline.corpus.tokenizer import load
 from pipeline.corpus.vocabulary import words
@@ -47,19 +47,13 @@ def part(documents: Path, tokenizer: Path, rows: Mapping[str, int]) -> pa.Table:
 
 def read(path: str | Path, count: int) -> list[np.ndarray]:
     """The sequences of a file, int32, without their ends. Raises UserError, naming the file, if it was made for a table
-    of another number of words than `count`, and for a number that no word has."""
+    of another number of words than `count`, and the row too for a null and for a number that no word has."""
     table = store.read_parquet(path, ["tokens"])
     check(path, table.schema, count)
-    found = [np.array(row[:-1], np.int32) for row in table.column("tokens").to_pylist()]
-    check_numbers(path, np.concatenate([np.empty(0, np.int32), *found]), count - 1)
+    column = token_column.check(path, table.column("tokens").combine_chunks())
+    found = [row[:-1] for row in token_column.rows(column)]
+    token_column.check(path, pa.array(found, column.type), count)
     return found
-
-
-def check_numbers(path: str | Path, numbers: np.ndarray, largest: int) -> None:
-    """Raises UserError, naming the file and the number, for one below 0 or above `largest`."""
-    outside = numbers[(numbers < 0) | (numbers > largest)]
-    if outside.size:
-        raise UserError(f"{path}: holds word {outside.flat[0]}, and those of the table are 0 to {largest}")
 
 
 def check(path: str | Path, schema: pa.Schema, count: int) -> None:

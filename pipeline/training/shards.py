@@ -8,13 +8,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline import token_column
 from pipeline.stage import UserError
-from pipeline.store import open_parquet, unit_rows
+from pipeline.store import first_null, open_parquet, unit_rows
 from pipeline.training.task import Array
 
 
@@ -51,7 +52,7 @@ def read_group(piece: Piece, column: str) -> pa.Array:
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{piece.path}: damaged Parquet file ({error})") from None
     if values.null_count:
-        raise UserError(f"{piece.path}: row {values.is_null().index(True).as_py()} of row group {piece.group} is null")
+        raise UserError(f"{piece.path}: row {first_null(values)} of row group {piece.group} is null")
     return values
 
 
@@ -61,11 +62,25 @@ def identity(what: dict[str, object], found: Sequence[Piece]) -> str:
     return hashlib.sha256(json.dumps([what, listed], sort_keys=True).encode()).hexdigest()
 
 
-def _tokens_in(piece: Piece) -> int:
-    """How many tokens a row group has: by its statistics if it has any, else counted."""
+def _leaf(piece: Piece) -> Any:
+    """What Parquet's metadata say of the tokens of a row group."""
     group = open_parquet(piece.path).metadata.row_group(piece.group)
     leaves = [group.column(number) for number in range(group.num_columns)]
-    leaf = next(leaf for leaf in leaves if leaf.path_in_schema.split(".")[0] == "tokens")
+    return next(leaf for leaf in leaves if leaf.path_in_schema.split(".")[0] == "tokens")
+
+
+def _doubtful(leaf: Any, vocabulary: int) -> bool:
+    """Whether statistics, if there are any, tell of a token outside the vocabulary or of a null (or of an empty list,
+    which stands there as one)."""
+    if not leaf.is_stats_set:
+        return False
+    known = leaf.statistics
+    outside = known.has_min_max and not 0 <= known.min <= known.max < vocabulary
+    return bool(outside or (known.has_null_count and known.null_count))
+
+
+def _tokens_in(piece: Piece, leaf: Any) -> int:
+    """How many tokens a row group has: by its statistics if it has any, else counted."""
     if leaf.is_stats_set and leaf.statistics.has_null_count:
         return leaf.num_values - leaf.statistics.null_count  # an empty list stands there as a null
     return len(read_group(piece, "tokens").flatten())
@@ -111,20 +126,29 @@ class Tokens:
 
     The documents of a row group are laid end to end (each is closed by the end-of-text token) and cut; what is left at
     the end of a row group is no sample. The blocks of a piece begin at the same places in every epoch.
+
+    Raises UserError, naming file, row group and row, for nulls and, where a `vocabulary` is given, for tokens outside 0
+    .. vocabulary - 1: at once where the shards' statistics tell of them, else when the row group is read.
     """
 
-    def __init__(self, paths: Sequence[str | Path], length: int) -> None:
-        self.pieces, self.length = pieces(paths, "tokens"), length
+    def __init__(self, paths: Sequence[str | Path], length: int, vocabulary: int | None = None) -> None:
+        self.pieces, self.length, self.vocabulary = pieces(paths, "tokens"), length, vocabulary
         for path in paths:
-            kind = open_parquet(path).schema_arrow.field("tokens").type
-            if not pa.types.is_list(kind) or kind.value_type != pa.int32():
-                raise UserError(f"{path}: column 'tokens' is {kind}, not list<int32>")
-        self.sizes = [_tokens_in(piece) // length for piece in self.pieces]
+            token_column.check_type(path, open_parquet(path).schema_arrow.field("tokens").type)
+        self.sizes = []
+        for piece in self.pieces:
+            leaf = _leaf(piece)
+            if vocabulary is not None and _doubtful(leaf, vocabulary):
+                self._column(piece)  # statistics do not tell which row
+            self.sizes.append(_tokens_in(piece, leaf) // length)
         self.identity = identity({"column": "tokens", "length": length}, self.pieces)
+
+    def _column(self, piece: Piece) -> pa.ListArray:
+        return token_column.check(piece.path, read_group(piece, "tokens"), self.vocabulary, piece.group)
 
     def read(self, piece: int) -> Array:
         """int32 [sizes[piece], length]."""
-        flat = read_group(self.pieces[piece], "tokens").flatten().to_numpy(zero_copy_only=False)
+        flat = self._column(self.pieces[piece]).flatten().to_numpy(zero_copy_only=False)
         blocks = len(flat) // self.length
         if blocks != self.sizes[piece]:
             raise UserError(f"{self.pieces[piece].path}: has changed since training began")

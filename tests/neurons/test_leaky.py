@@ -242,6 +242,29 @@ def test_backends():
         LIF(8)(current[:0])
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"neurons": 0}, "neurons is 0"),
+        ({"decay": float("nan")}, "decay is nan"),
+        ({"threshold": 0.0}, "threshold is 0"),
+        *(({"bounds": bounds}, "bounds are") for bounds in ((1, -1), (1, 1), (float("nan"), 1), (0, float("nan")))),
+        *(
+            ({"adaptation": adaptation}, "adaptation is")
+            for adaptation in ((-0.1, 0.9), (float("inf"), 0.9), (float("nan"), 0.9), (0.1, -0.1), (0.1, 1.1))
+        ),
+        ({"adaptation": (0.1, float("nan"))}, "adaptation is"),
+        *(
+            ({"homeostasis": Homeostasis(target, speed)}, "Homeostasis.*: expected a target in 0 .. 1 and a speed")
+            for target, speed in ((-1, 0.1), (1.5, 0.1), (float("nan"), 0.1), (0.1, -1), (0.1, float("nan")))
+        ),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(given, said):
+    with pytest.raises(ValueError, match=said):
+        LIF(**{"neurons": 3, **given})
+
+
 @pytest.mark.parametrize("reset", ["immediate", "delayed"])
 def test_spikes_take_the_place_of_the_current_where_no_gradient_is_wanted(reset):
     given = drive(1.0)

@@ -2,6 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -314,7 +315,7 @@ def test_words_of_another_table_are_refused(tmp_path) -> None:  # type: ignore[n
         write_parquet(tmp_path / f"{name}.parquet", tokens, {"words": words})
     with pytest.raises(UserError, match=r"other\.parquet: its numbers are of a table of 81 words"):
         next_word.task([tmp_path / "t.parquet", *[tmp_path / "other.parquet"] * 2], {**SMALL, "length": 2})
-    with pytest.raises(UserError, match=r"bad\.parquet: holds word 99, and those of the table are 0 to 80"):
+    with pytest.raises(UserError, match=r"bad\.parquet: row 0 of row group 0 holds token 99, expected 0 to 80"):
         next_word.task([tmp_path / "t.parquet", *[tmp_path / "bad.parquet"] * 2], {**SMALL, "length": 2})
 
 
@@ -322,8 +323,34 @@ def test_words_of_another_table_are_refused(tmp_path) -> None:  # type: ignore[n
 def test_numbers_that_no_word_has_are_refused_where_words_are_ranked(tmp_path, wrong: int) -> None:  # type: ignore[no-untyped-def]
     tokens = pa.table({"tokens": pa.array([[1, 2, 80], [3, wrong, 80]], pa.list_(pa.int32()))})
     write_parquet(tmp_path / "test.parquet", tokens, {"words": "80"})
-    with pytest.raises(UserError, match=rf"test\.parquet: holds word {wrong}, and those of the table are 0 to 79"):
+    with pytest.raises(UserError, match=rf"test\.parquet: row 1 holds token {wrong}, expected 0 to 79"):
         word_sequences.read(tmp_path / "test.parquet", 80)
+
+
+@pytest.mark.parametrize(("row", "said"), [(None, "is null"), ([3, None, 80], "holds a null token")])
+def test_nulls_among_words_are_refused_by_file_and_row(tmp_path, row: object, said: str) -> None:  # type: ignore[no-untyped-def]
+    write_embedding(tmp_path / "t.parquet", table())
+    tokens = pa.table({"tokens": pa.array([[1, 2, 80], row], pa.list_(pa.int32()))})
+    write_parquet(tmp_path / "test.parquet", tokens, {"words": "80"})
+    with pytest.raises(UserError, match=rf"test\.parquet: row 1 {said}"):
+        word_sequences.read(tmp_path / "test.parquet", 80)
+    with pytest.raises(UserError, match=rf"test\.parquet: row 1 of row group 0 {said}"):
+        next_word.task([tmp_path / "t.parquet", *[tmp_path / "test.parquet"] * 2], {**SMALL, "length": 2})
+
+
+def test_sequences_come_back_without_their_ends(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    tokens = pa.table({"tokens": pa.array([[1, 2, 80], [80], [3, 80]], pa.list_(pa.int32()))})
+    write_parquet(tmp_path / "test.parquet", tokens, {"words": "80"})
+    found = word_sequences.read(tmp_path / "test.parquet", 80)
+    assert [row.tolist() for row in found] == [[1, 2], [], [3]]
+    assert {row.dtype.name for row in found} == {"int32"}
+
+
+@pytest.mark.parametrize(("module", "own"), [(next_word, "length"), (store_recall, "longest")])
+def test_an_unknown_option_is_told_all_that_are_known(module: ModuleType, own: str) -> None:
+    known = ", ".join(sorted([*popspike.Options._fields, own]))
+    with pytest.raises(UserError, match=f"^options: unknown key 'wide'; known are {known}$"):
+        module.asked({"wide": 3})
 
 
 def test_documents_too_short_to_predict_are_refused_by_file() -> None:

@@ -1,13 +1,14 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from pipeline.codecs import ridge
 from pipeline.corpus import tokenizer
-from pipeline.snn import sentence_encoder, sentences
+from pipeline.snn import language, sentence_encoder, sentences
 from pipeline.snn.transformer import parameters
 from pipeline.stage import UserError
-from pipeline.store import unit_rows, write_parquet
+from pipeline.store import read_parquet, unit_rows, write_parquet
 from pipeline.training import settings
 from pipeline.training.loop import train
 
@@ -170,6 +171,95 @@ def test_files_that_cannot_be(files):
     with pytest.raises(UserError, match=r"train.parquet: row \d+ has \d tokens, and the context is 2"):
         sentence_encoder.task(files, {**OPTIONS, "context": 2})
     assert sentence_encoder.read(files[0])[0].shape[1] <= 9
+
+
+def changed(files, folder, which, change):
+    """The same three files, a copy of one of them with other columns: `change` of its tokens (lists) and vectors."""
+    found = read_parquet(files[which])
+    tokens = found["tokens"].to_pylist() if "tokens" in found.column_names else None
+    vectors = np.array(found["vector"].to_pylist(), np.float32)
+    tokens, vectors = change(tokens, vectors)
+    write_parquet(folder / "bad.parquet", sentences.table([str(n) for n in range(len(vectors))], vectors, tokens))
+    return [folder / "bad.parquet" if number == which else file for number, file in enumerate(files)]
+
+
+def with_token(token):
+    def change(tokens, vectors):
+        tokens[7][-1] = token
+        return tokens, vectors
+
+    return change
+
+
+def with_sentence(sentence):
+    def change(tokens, vectors):
+        tokens[7] = sentence
+        return tokens, vectors
+
+    return change
+
+
+def with_vector(value):
+    def change(tokens, vectors):
+        vectors[9] = value
+        return tokens, vectors
+
+    return change
+
+
+def cut(tokens, vectors):
+    return tokens, vectors[:, :5]
+
+
+def first(count):
+    return lambda tokens, vectors: (tokens[:count] if tokens else None, vectors[:count])
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "said"),
+    [
+        *((part, with_token(30), "row 7 holds token 30, expected 0 to 29") for part in (0, 1)),
+        *((part, with_token(-2), "row 7 holds token -2, expected 0 to 29") for part in (0, 1)),
+        *((part, with_token(None), "row 7 holds a null token") for part in (0, 1)),
+        *((part, with_sentence(None), "row 7 is null") for part in (0, 1)),
+        *((part, with_sentence([]), "row 7 has 0 tokens, and the context is 8") for part in (0, 1)),
+        *((part, with_vector([1, np.nan, 0, 0, 0, 0]), "row 9 holds NaN or infinity") for part in (0, 1, 2)),
+        *((part, with_vector(0), "row 9 is a zero vector") for part in (0, 1, 2)),
+        *((part, cut, "its vectors have 5 values, and those of .*train.parquet 6") for part in (1, 2)),
+        *((part, first(1), "1 sentences; at least 2 are needed") for part in (0, 1)),
+        *((part, first(0), "0 sentences; at least 2 are needed") for part in (0, 1)),
+        (2, first(0), r"a table of vectors of shape \(0, 6\) holds nothing"),
+        (2, first(12), None),
+    ],
+)
+def test_what_cannot_be_trained_on_is_named_by_file_and_row(files, tmp_path, which, change, said):
+    inputs = changed(files, tmp_path, which, change)
+    named = rf"^\S*bad\.parquet: {said}$" if said else r"^\S*train\.parquet: row \d+ holds token \d+, expected 0 to 11$"
+    with pytest.raises(UserError, match=named):
+        sentence_encoder.task(inputs, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "column", "said"),
+    [
+        (0, "tokens", pa.array(["a"] * 400), "is string, not list<int32>"),
+        (0, "vector", pa.array([1.0] * 400), "is double, not fixed_size_list<float32>"),
+        (1, "vector", pa.array([[1.0] * 6] * 60), "is list<.*>, not fixed_size_list<float32>"),
+        (2, "vector", pa.array([1.0] * 30), "is double, not fixed_size_list<float32>"),
+    ],
+)
+def test_columns_of_another_type_are_refused(files, tmp_path, which, name, column, said):
+    found = read_parquet(files[which])
+    write_parquet(tmp_path / "bad.parquet", found.set_column(found.column_names.index(name), name, column))
+    inputs = [tmp_path / "bad.parquet" if number == which else file for number, file in enumerate(files)]
+    with pytest.raises(UserError, match=rf"^\S*bad\.parquet: column '{name}' {said}$"):
+        sentence_encoder.task(inputs, OPTIONS)
+
+
+def test_an_unknown_option_is_told_all_that_are_known():
+    known = ", ".join(sorted([*language.How._fields, "variant", "code", "resolution"]))
+    with pytest.raises(UserError, match=f"^options: unknown key 'wide'; known are {known}$"):
+        sentence_encoder.build(20, 5, {**OPTIONS, "wide": 3})
 
 
 def test_options_that_cannot_be_are_refused():

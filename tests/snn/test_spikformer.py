@@ -1,7 +1,10 @@
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipeline import store
 from pipeline.neurons.lif import LIF
 from pipeline.snn import language, positions, spikformer, transformer
 from pipeline.snn.activity import recorded
@@ -118,6 +121,51 @@ def test_bad_sequences_and_options_are_one_clear_line(module):
     ):
         with pytest.raises(UserError, match=message):
             module.build(50, {**TINY, **options})
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0)])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("module", [spikformer, transformer])
+def test_no_tokens_have_no_logits(module, training, shape):
+    model = module.build(50, TINY).train(training)
+    logits = model(torch.zeros(shape, dtype=torch.int64))
+    assert logits.shape == (*shape, 50)
+    logits.sum().backward()
+
+
+def write_shards(folder, documents, **how):
+    folder.mkdir()
+    column = pa.array(documents, pa.list_(pa.int32()))
+    table = pa.table({"tokens": column}).replace_schema_metadata({"vocabulary_size": "20"})
+    pq.write_table(table, folder / store.shard_name(0), row_group_size=5, **how)
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("part", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (500, "holds token 500, expected 0 to 19"),
+        (-3, "holds token -3, expected 0 to 19"),
+        (None, "holds a null token"),
+    ],
+)
+def test_a_token_that_cannot_be_is_named_by_file_and_row(tmp_path, wrong, said, part, statistics):
+    for name in ("train", "validation"):
+        documents = np.random.default_rng(0).integers(20, size=(20, 30)).tolist()
+        if name == part:
+            documents[13][4] = wrong
+        write_shards(tmp_path / name, documents, write_statistics=statistics)
+
+    def streamed():
+        data = language.corpus([tmp_path / "train", tmp_path / "validation"], 8).data
+        assert not statistics  # where there are some, no step is taken before it is seen
+        assert part == "train"
+        for piece in range(len(data.sizes)):
+            data.read(piece)
+
+    with pytest.raises(UserError, match=rf"{part}/shard-00000\.parquet: row 3 of row group 2 {said}"):
+        streamed()
 
 
 def test_a_position_code_that_needs_more_than_the_mlp_has_is_refused():

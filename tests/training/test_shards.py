@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -127,6 +129,26 @@ def test_values_that_cannot_be_trained_on_are_named(tmp_path, vectors):
     write_tokens(tmp_path / "t.parquet", [[1, 2], None])
     with pytest.raises(UserError, match=r"t\.parquet: row 1 of row group 0 is null"):
         Tokens([tmp_path / "t.parquet"], 2).read(0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [(500, "holds token 500, expected 0 to 9"), (-3, "holds token -3, expected 0 to 9"), (None, "holds a null token")],
+)
+@pytest.mark.parametrize("statistics", [True, False])
+def test_tokens_outside_the_vocabulary_are_named_as_soon_as_they_can_be_seen(tmp_path, wrong, said, statistics):
+    write_tokens(tmp_path / "t.parquet", [[1, 2], [3, 9], [5], [6, wrong]], rows_a_group=2, write_statistics=statistics)
+
+    def tokens():
+        return Tokens([tmp_path / "t.parquet"], 1, vocabulary=10)
+
+    if not statistics:
+        source = tokens()
+        assert source.read(0)[:, 0].tolist() == [1, 2, 3, 9]
+    with pytest.raises(UserError, match=rf"t\.parquet: row 1 of row group 1 {said}"):
+        source.read(1) if not statistics else tokens()
+    with pytest.raises(UserError) if wrong is None else contextlib.nullcontext():
+        Tokens([tmp_path / "t.parquet"], 1).read(1)  # without a vocabulary any token will do
 
 
 def test_columns_of_another_type_are_refused(tmp_path, paths, vectors):
