@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import stage, store
+from pipeline import stage, store, token_column
 from pipeline.corpus.documents import read_batches
 from pipeline.stage import UserError
 
@@ -95,13 +95,14 @@ def _is_new(text: str, seen: set[int]) -> bool:
 def documents(folder: str | Path) -> list[Array]:
     """The tokens of each document of token shards, int32 [n], in order, end-of-text last.
 
-    Raises UserError for shards that are missing or damaged.
+    Raises UserError for shards that are missing or damaged, as `token_column.check`, and for no token at all.
     """
-    found = []
+    vocabulary, found = fact(folder, "vocabulary_size"), list[Array]()
     for shard in store.shards(folder):
         column = store.read_parquet(shard, ["tokens"])["tokens"].combine_chunks()
-        flat = column.flatten().to_numpy(zero_copy_only=False)
-        found += np.split(flat, column.offsets.to_numpy()[1:-1] - column.offsets.to_numpy()[0])
+        found += token_column.rows(token_column.check(shard, column, vocabulary))
+    if not any(map(len, found)):
+        raise UserError(f"{folder}: its shards hold no tokens")
     return found
 
 
@@ -111,6 +112,8 @@ def fact(folder: str | Path, name: str) -> int:
     value = (store.open_parquet(shard, ["tokens"]).schema_arrow.metadata or {}).get(name.encode())
     if value is None:
         raise UserError(f"{shard}: says nothing of {name}; tokens are written by pipeline.corpus.tokens")
+    if not value.isdigit():
+        raise UserError(f"{shard}: its {name} is {value.decode(errors='replace')!r}, not a whole number")
     return int(value)
 
 

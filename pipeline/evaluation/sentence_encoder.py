@@ -19,6 +19,7 @@ weighted mean of these by itself; the code of both is y. Costs are a sentence's.
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +31,10 @@ from pipeline.codec import Array
 from pipeline.codecs import ridge
 from pipeline.evaluation import retrieval
 from pipeline.snn import energy, measurements, operations, sentence_encoder
+from pipeline.snn.language import How
 from pipeline.stage import UserError
-from pipeline.training import checkpoint
+from pipeline.training import trained
+from pipeline.training.trained import Trained
 
 COSTED = 64  # sentences whose operations are counted
 FIT = 5000  # training sentences that codes are fitted on
@@ -57,8 +60,10 @@ class Sentences(NamedTuple):
 
 def read(folder: Path) -> Sentences:
     """Raises UserError, naming the file, for what `pipeline.snn.sentences` did not make."""
-    parts = [sentence_encoder.read(folder / f"{part}.parquet") for part in ("train", "test")]
-    return Sentences(*parts[0], *parts[1], sentence_encoder.read_tokens(folder / "tokens.parquet"))
+    tokens = sentence_encoder.read_tokens(folder / "tokens.parquet")
+    files = [folder / f"{part}.parquet" for part in ("train", "test")]
+    parts = [sentence_encoder.read(path, vocabulary=len(tokens)) for path in files]
+    return Sentences(*parts[0], *parts[1], tokens)
 
 
 def near(search: Any, queries: Array, true: Array) -> float:
@@ -133,34 +138,39 @@ def costs(model: sentence_encoder.Encoder, rows: Array) -> operations.Layers:
     return layers | {"counted": counted}
 
 
+def network(saved: Trained, sentences: Path, given: Sentences) -> tuple[sentence_encoder.Encoder, How]:
+    """The encoder of a file, and its options. Raises UserError, naming the file, for one of another architecture or
+    trained on other sentences."""
+    model, how = saved.built(partial(sentence_encoder.build, len(given.tokens), given.teacher.shape[1]))
+    saved.load(model)
+    path, longest = sentences / "train.parquet", max(given.train.shape[1], given.test.shape[1]) - 1
+    if longest > how.context:
+        raise UserError(f"{saved.path}: a context of {how.context}, and {sentences} has a sentence of {longest} tokens")
+    rows = sentence_encoder.padded(given.train, how.context)
+    saved.check_data(sentence_encoder.samples(rows, given.aim).identity, path)
+    return model, how
+
+
 def measured(sentences: Path, models: Sequence[Path], vectors: Path | None = None) -> list[dict[str, Any]]:
-    """Raises UserError, naming the file, for what is no network of this module, or of another architecture."""
+    """Raises UserError as `trained.read` and `network`, and where --vectors has no network to be of."""
+    files = [trained.read(path, [MODULE]) for path in models]
     given, found, size = read(sentences), [], "small"
+    networks = [network(saved, sentences, given) for saved in files]
+    if vectors is not None and not any(model.spiking for model, _ in networks):
+        raise UserError(f"--vectors: none of {', '.join(map(str, models))} is a spiking network")
     true = truth(given.teacher)
-    for path in models:
-        saved = checkpoint.read(path)
-        if saved.facts.get("module") != MODULE:
-            raise UserError(f"{path}: a network of {saved.facts.get('module')}, not of {MODULE}")
-        options, weights = saved.facts["options"], saved.part("model")
-        model, how = sentence_encoder.build(len(given.tokens), given.teacher.shape[1], options)
-        if {k: x.shape for k, x in model.state_dict().items()} != {k: x.shape for k, x in weights.items()}:
-            raise UserError(f"{path}: of another architecture than its options and {sentences} say")
-        model.load_state_dict(weights)
-        model.eval()
+    for saved, (model, how) in zip(files, networks, strict=True):
         steps, size = how.timesteps if model.spiking else None, how.model
-        keys = {"network": "spikformer", "variant": options.get("variant", "spiking")}
-        keys |= {"seed": saved.facts["settings"]["seed"]}
+        keys = {"network": "spikformer", "variant": saved.options.get("variant", "spiking"), "seed": saved.seed}
         layers, count = costs(model, given.test[:COSTED]), min(COSTED, len(given.test))
         columns = energy.costs(layers, count, steps)
-        columns |= {"parameters": operations.parameters(model), "train_seconds": saved.facts["result"]["seconds"]}
+        columns |= {"parameters": operations.parameters(model), "train_seconds": saved.seconds}
         found += energy.rows(layers, count, steps, **keys, size=f"sentence_{size}")
         made = (*encoded(model, given.test), *encoded(model, given.train[:FIT]))
         found += rows(searches(*made, true), size=size, **keys, **columns)
         if vectors is not None and model.spiking:
             write_vectors(vectors, sentences, model, how.context)
             vectors = None
-    if vectors is not None:
-        raise UserError(f"--vectors: none of {', '.join(map(str, models))} is a spiking network")
     inputs = sentence_encoder.weights(given.train, len(given.tokens))[:, None] * store.unit_rows(given.tokens)
     means = [sentence_encoder.summed(inputs, one) / one[:, -1:] ** 0.5 for one in (given.test, given.train)]
     linear = ridge.solve(means[1], given.aim)

@@ -160,13 +160,19 @@ class Corpus(NamedTuple):
     counts: Array  # int64 [vocabulary], of the first piece
 
 
+def samples(folder: Path, context: int) -> Tokens:
+    """What is trained on, of a folder of token shards: two contexts of tokens that follow one another. Raises UserError
+    as `Tokens`."""
+    return Tokens(store.shards(folder), 2 * context, language.fact(folder, "vocabulary_size"))
+
+
 def corpus(inputs: Sequence[Path], context: int) -> Corpus:
     """Raises UserError for anything but the folders of training and validation token shards, for too few tokens, and
     for tokens as `Tokens`."""
     if len(inputs) != 2:
         raise UserError(f"a language model takes the folders of training and validation tokens, not {len(inputs)}")
     vocabulary = language.fact(inputs[0], "vocabulary_size")
-    data = Tokens(store.shards(inputs[0]), 2 * context, vocabulary)
+    data = samples(inputs[0], context)
     held = Tokens(store.shards(inputs[1]), context + 1, vocabulary)
     for folder, tokens in zip(inputs, (data, held), strict=True):
         if not sum(tokens.sizes):

@@ -13,7 +13,7 @@ All count the same tokens: every one of a document, its end-of-text too, the fir
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ from pipeline.corpus import language as corpus
 from pipeline.snn import energy, language, measurements, ngram, operations, spikformer, transformer
 from pipeline.snn.activity import recorded
 from pipeline.stage import UserError
-from pipeline.training import checkpoint
+from pipeline.training import trained
 from pipeline.training.task import Array
+from pipeline.training.trained import Trained
 
 Row = dict[str, Any]
 
@@ -36,43 +37,31 @@ BUILD: dict[str, Callable[[int, Mapping[str, Any]], nn.Module]] = {
 }
 
 
-class Trained:
-    """A network from its file, ready to be measured: `model`, `how` (its options), `seed`.
+class Network(NamedTuple):
+    """A trained network, ready to be measured: `how` are its options, `vocabulary` the number of its tokens."""
 
-    Raises UserError for a file that is no checkpoint, of another module, of no finished training, or of another
-    architecture than it says.
-    """
+    trained: Trained
+    how: language.How
+    vocabulary: int
+    model: nn.Module
 
-    def __init__(self, path: Path, module: str) -> None:
-        saved = checkpoint.read(path)
-        if (found := saved.facts.get("module")) != module:
-            raise UserError(f"{path}: a network of {found}, not of {module}")
-        try:
-            options = {**saved.facts["options"]}
-            self.seed = int(saved.facts["settings"]["seed"])
-            self.seconds = float(saved.facts["result"]["seconds"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: not a finished training ({type(error).__name__}: {error})") from None
-        self.path, self.weights = path, saved.part("model")
-        embedded = self.weights.get("embedding.weight")
-        self.vocabulary = len(embedded) if embedded is not None and embedded.ndim else 0
-        try:
-            self.how, self.model = language.options(options), BUILD[module](self.vocabulary, options)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-        wanted = {name: list(x.shape) for name, x in self.model.state_dict().items()}
-        given = {name: list(x.shape) for name, x in self.weights.items()}
-        if differing := sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name)):
-            name = differing[0]
-            raise UserError(
-                f"{path}: of another architecture: {name} is {given.get(name, 'absent')}, expected"
-                f" {wanted.get(name, 'absent')}"
-            )
-        for name, x in self.weights.items():
-            if not (x.is_floating_point() and x.isfinite().all()):
-                raise UserError(f"{path}: {name} is {x.dtype} with numbers that are no weights, or not finite")
-        self.model.load_state_dict(self.weights)
-        self.model.eval()
+    @property
+    def path(self) -> Path:
+        return self.trained.path
+
+    @property
+    def seed(self) -> int:
+        return self.trained.seed
+
+
+def read(path: Path, module: str) -> Network:
+    """Raises UserError, naming the file, as `trained.read`, and for another architecture than its options say."""
+    found = trained.read(path, [module])
+    embedded = found.weights.get("embedding.weight")
+    vocabulary = len(embedded) if embedded is not None and embedded.ndim else 0
+    how, model = found.built(lambda options: (language.options(options), BUILD[module](vocabulary, options)))
+    found.load(model)
+    return Network(found, how, vocabulary, model)
 
 
 def limited(documents: Sequence[Array], tokens: int) -> list[Array]:
@@ -102,7 +91,7 @@ def with_ngram(logs: Sequence[Array], of_grams: Sequence[Array]) -> tuple[float,
     return bits(ngram.mixed(logs[1], of_grams[1], weight)), weight
 
 
-def comparable(pairs: Sequence[tuple[Trained, Trained]]) -> None:
+def comparable(pairs: Sequence[tuple[Network, Network]]) -> None:
     """Raises UserError, naming the files: pairs of unequal seeds, networks of unequal options, a seed in two pairs."""
     for pair in pairs:
         if pair[0].seed != pair[1].seed:
@@ -120,9 +109,10 @@ def comparable(pairs: Sequence[tuple[Trained, Trained]]) -> None:
 
 
 def measured(folder: Path, spiking: Sequence[Path], dense: Sequence[Path], tokens: int) -> list[Row]:
-    """The rows. Raises UserError as `Trained` and `comparable`, and for another vocabulary than the tokens'."""
+    """The rows. Raises UserError as `read` and `comparable`, and for a network of another vocabulary than the tokens'
+    or trained on others."""
     pairs = [
-        (Trained(one, spikformer.__name__), Trained(other, transformer.__name__))
+        (read(one, spikformer.__name__), read(other, transformer.__name__))
         for one, other in zip(spiking, dense, strict=True)
     ]
     comparable(pairs)
@@ -131,6 +121,7 @@ def measured(folder: Path, spiking: Sequence[Path], dense: Sequence[Path], token
         if network.vocabulary != vocabulary:
             what = f"a vocabulary of {network.vocabulary}, and {folder} has {vocabulary}"
             raise UserError(f"{network.path}: of another architecture: {what}")
+        network.trained.check_data(language.samples(folder / "train", network.how.context).identity, folder / "train")
     train = corpus.documents(folder / "train")
     validation, test = (limited(corpus.documents(folder / part), tokens) for part in ("validation", "test"))
     grams = ngram.fit(train, vocabulary, ORDER)
@@ -166,7 +157,7 @@ def _row(variant: str, size: str, metric: str, seed: int, value: float, **column
     return {**keys, "metric": metric, "value": value, **columns}
 
 
-def _costs(network: Trained, variant: str, documents: Sequence[Array]) -> tuple[Row, list[Row]]:
+def _costs(network: Network, variant: str, documents: Sequence[Array]) -> tuple[Row, list[Row]]:
     """Columns of measurements.COSTS of a token, from a batch of the documents' contexts; rows of rates and energies."""
     context = network.how.context
     flat = np.concatenate(documents)
@@ -180,7 +171,7 @@ def _costs(network: Trained, variant: str, documents: Sequence[Array]) -> tuple[
     columns = {
         **energy.costs(layers, batch.numel(), steps),
         "parameters": operations.parameters(network.model),
-        "train_seconds": network.seconds,
+        "train_seconds": network.trained.seconds,
     }
     keys = {"network": "spikformer", "variant": variant, "size": network.how.model, "seed": network.seed}
     rows = [_row(variant, network.how.model, f"rate_{name}", network.seed, float(rate)) for name, rate in rates.items()]

@@ -27,6 +27,7 @@ from torch.nn.functional import normalize
 
 from pipeline.snn import activity, word_sequences
 from pipeline.snn.popspike import Options, codes_of, network, read_options, scales, unit_counts
+from pipeline.snn.word_codes import WordCodes
 from pipeline.stage import UserError, check_keys
 from pipeline.store import array_digest, open_parquet, read_embedding
 from pipeline.training.shards import Tokens
@@ -61,15 +62,15 @@ def contrast(predicted: Tensor, targets: Tensor, others: Tensor, scale: Tensor) 
 
 
 class Sequences(Tokens):
-    """Blocks of `length` words and the one behind, of the table whose codes have the digest `known_by`.
+    """Blocks of `length` words and the one behind, of the table that has these codes.
 
     Raises UserError as `word_sequences.check`, and as Tokens for a number that is neither a word's nor the end's.
     """
 
-    def __init__(self, path: Path, length: int, words: int, known_by: str) -> None:
-        word_sequences.check(path, open_parquet(path).schema_arrow, words)
-        super().__init__([path], length + 1, words + 1)
-        self.identity = f"{self.identity}-{known_by}"
+    def __init__(self, path: Path, length: int, codes: WordCodes) -> None:
+        word_sequences.check(path, open_parquet(path).schema_arrow, codes.silence)
+        super().__init__([path], length + 1, codes.silence + 1)
+        self.identity = f"{self.identity}-{array_digest(codes.spikes)}"
 
 
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
@@ -79,8 +80,8 @@ def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
         raise UserError(f"next-word takes an embedding table, train and validation sequences, not {len(inputs)} files")
     chosen, length = asked(options)
     codes = codes_of(read_embedding(inputs[0]), chosen)
-    end, known_by = codes.silence, array_digest(codes.spikes)
-    data, validation = (Sequences(path, length, end, known_by) for path in inputs[1:])
+    end = codes.silence
+    data, validation = (Sequences(path, length, codes) for path in inputs[1:])
     if not sum(validation.sizes):
         raise UserError(f"{inputs[2]}: too few words for a sequence of {length}")
     every = np.concatenate([validation.read(piece) for piece in range(len(validation.sizes))])

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to make")
     arguments = parser.parse_args(argv)
     table = store.read_embedding(arguments.embedding)
-    found = read_model(arguments.model, table)
+    found = read_model(arguments.model, arguments.embedding, table, None)
     if not (found.module == store_recall.__name__ and isinstance(found.network, PopSpike)):
         raise UserError(f"{arguments.model}: no spiking network of store-recall")
     drawn = store_recall.sequences(np.array([DISTRACTORS]), BEFORE + DISTRACTORS + 2, np.random.default_rng(SEED))

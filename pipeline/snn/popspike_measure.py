@@ -42,8 +42,7 @@ from pipeline.snn.popspike import Options, PopSpike, codes_of, network, scales, 
 from pipeline.snn.word_codes import WordCodes
 from pipeline.stage import UserError
 from pipeline.store import EmbeddingTable
-from pipeline.training import checkpoint
-from pipeline.training.checkpoint import Checkpoint
+from pipeline.training import trained
 
 CHUNK, CONTEXT = 256, 16
 QUERIES = 2000
@@ -250,31 +249,24 @@ def ridge_predictions(fitted: Places, validation: Places, test: Places, codes: W
     return best[1:]
 
 
-def read_model(path: Path, table: EmbeddingTable, device: str = "cpu") -> Model:
-    """Raises UserError, naming the file, for what is no network of these modules, or another one's weights."""
-    saved: Checkpoint = checkpoint.read(path)
-    module = saved.facts.get("module")
-    if module not in TASKS:
-        raise UserError(f"{path}: a model of {module}, not of {' or '.join(TASKS)}")
-    try:
-        asked = TASKS[module](saved.facts["options"])
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    options = asked.options
-    recall = isinstance(asked, store_recall.Asked)
-    codes = store_recall.codes(table, options) if recall else codes_of(table, options)
+def read_model(path: Path, embedding: Path, table: EmbeddingTable, words: Path | None, device: str = "cpu") -> Model:
+    """`table` is the one of the file `embedding`; without `words`, a network of next_word may be trained on any.
+
+    Raises UserError as `trained.read`, naming the file, and for another one's weights or training data.
+    """
+    found = trained.read(path, TASKS)
+    asked = found.built(TASKS[found.module])
+    options, longest = asked.options, asked.longest if isinstance(asked, store_recall.Asked) else None
+    recall = longest is not None
+    codes = found.built(lambda _: store_recall.codes(table, options) if recall else codes_of(table, options))
     model = network(codes, options, store_recall.CUES if recall else 0)
-    weights = saved.part("model")
-    expected = {name: tuple(x.shape) for name, x in model.state_dict().items()}
-    given = {name: tuple(x.shape) for name, x in weights.items()}
-    for name in sorted(expected.keys() | given.keys()):
-        if expected.get(name) != given.get(name):
-            now, then = expected.get(name, "absent"), given.get(name, "absent")
-            raise UserError(f"{path}: a checkpoint of another architecture: {name} is {then}, and {now} was expected")
-    model.load_state_dict(weights)
-    seed, seconds = saved.facts["settings"]["seed"], saved.facts["result"]["seconds"]
-    longest = asked.longest if isinstance(asked, store_recall.Asked) else None
-    return Model(module, options, seed, codes, model.eval().to(device), seconds, longest)
+    found.load(model)
+    if isinstance(asked, store_recall.Asked):
+        found.check_data(store_recall.samples(asked.longest, table)[0].identity, embedding)
+    elif words is not None:
+        data = words / "train.parquet"
+        found.check_data(next_word.Sequences(data, asked.length, codes).identity, data, embedding)
+    return Model(found.module, options, found.seed, codes, model.to(device), found.seconds, longest)
 
 
 def recall_rows(model: Model) -> Iterator[tuple[str, str, float]]:
@@ -390,7 +382,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--queries must be at least 1, not {arguments.queries}")
     table = store.read_embedding(arguments.embedding)
     device = stage.device(arguments.device)
-    models = [read_model(path, table, device) for path in arguments.models]
+    models = [read_model(path, arguments.embedding, table, arguments.words, device) for path in arguments.models]
     found = rows(models, arguments.words, table, arguments.queries)
     store.write_parquet(arguments.output, measurements.table(found))
 

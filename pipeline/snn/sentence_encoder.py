@@ -245,6 +245,17 @@ def recall(y: Tensor, wanted: Tensor) -> float:
     return float((near[0][:, :, None] == near[1][:, None]).any(1).float().mean())
 
 
+def samples(rows: Array, teacher: Array) -> Rows:
+    """What is trained on: rows of `read` behind their numbers, known by their vectors as well."""
+    numbered = np.column_stack([np.arange(len(rows), dtype=np.int32), rows])
+    return Rows(numbered, known_by=np.column_stack([numbered, teacher.view(np.int32)]))
+
+
+def padded(rows: Array, context: int) -> Array:
+    """Rows of `read` as it gives them for a longer context."""
+    return np.insert(rows, [rows.shape[1] - 1] * (context + 1 - rows.shape[1]), 0, axis=1)
+
+
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
     """Raises UserError as `build`, `read` and `read_tokens`, for anything but three files, for a token that has no
     vector, and for vectors of unequal widths."""
@@ -262,7 +273,6 @@ def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
             )
     model, how = build(len(tokens), teacher.shape[1], options)
     model.begin(tokens, train, teacher, np.random.default_rng(int(torch.randint(1 << 31, ()))))
-    numbered = np.column_stack([np.arange(len(train), dtype=np.int32), train])
     right = torch.from_numpy(teacher)
 
     def loss(model: nn.Module, rows: Tensor, context: Context) -> dict[str, Tensor]:
@@ -282,4 +292,4 @@ def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
         aim = torch.from_numpy(wanted)
         return {"cosine": float((normalize(y) * aim).sum(1).mean()), "recall": recall(y, aim)}
 
-    return Task(model, Rows(numbered, known_by=np.column_stack([numbered, teacher.view(np.int32)])), loss, held_out)
+    return Task(model, samples(train, teacher), loss, held_out)

@@ -23,10 +23,9 @@ from pipeline.corpus import language as corpus
 from pipeline.corpus import tokenizer
 from pipeline.neurons.lif import LIF
 from pipeline.recording import Attention, Layer, Recording
-from pipeline.snn import spikformer
+from pipeline.snn import language_measure, spikformer
 from pipeline.snn.attention import PhaseShiftedAttention, Shifts
 from pipeline.snn.attention_weights import weights
-from pipeline.snn.language_measure import Trained
 from pipeline.snn.tracing import Trace, layer, traced
 from pipeline.stage import UserError
 
@@ -119,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json of these tokens")
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to make")
     arguments = parser.parse_args(argv)
-    trained = Trained(arguments.model, spikformer.__name__)
+    trained = language_measure.read(arguments.model, spikformer.__name__)
     if (known := corpus.fact(arguments.tokens, "vocabulary_size")) != trained.vocabulary:
         raise UserError(f"{arguments.model}: a vocabulary of {trained.vocabulary}, and {arguments.tokens} has {known}")
     flat = np.concatenate(corpus.documents(arguments.tokens))

@@ -32,7 +32,7 @@ from pipeline.snn import activity
 from pipeline.snn.popspike import Options, codes_of, network, read_options, scales
 from pipeline.snn.word_codes import WordCodes
 from pipeline.stage import UserError, check_keys
-from pipeline.store import EmbeddingTable, read_embedding
+from pipeline.store import EmbeddingTable, array_digest, read_embedding
 from pipeline.training.arrays import Rows
 from pipeline.training.task import Context, Task
 
@@ -116,18 +116,27 @@ def accuracy(model: nn.Module, rows: Array, vectors: Array) -> float:
     return float((scores.argmax(1) == right).double().mean())
 
 
+def samples(longest: int, table: EmbeddingTable) -> tuple[Rows, Array]:
+    """Sequences to train on with up to `longest` distractors, and those held out. They are numbers of words, whatever
+    the table: so that they are known by its words' vectors as well."""
+    each = np.arange(TRAINED + HELD_OUT) % (longest + 1)
+    drawn = sequences(each, BEFORE + longest + 2, np.random.default_rng(0))
+    data = Rows(drawn[:TRAINED])
+    data.identity = f"{data.identity}-{array_digest(chosen_words(table).vectors)}"
+    return data, drawn[TRAINED:]
+
+
 def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
     """Raises UserError for anything but one embedding table of at least 64 words, and for options that cannot be
     used."""
     if len(inputs) != 1:
         raise UserError(f"store-recall takes one embedding table, not {len(inputs)} files")
     chosen, longest = asked(options)
-    found = codes(read_embedding(inputs[0]), chosen)
+    table = read_embedding(inputs[0])
+    found = codes(table, chosen)
     vectors = torch.from_numpy(found.vectors[:WORDS])
-    generator = np.random.default_rng(0)
-    each = np.arange(TRAINED + HELD_OUT) % (longest + 1)
-    drawn = sequences(each, BEFORE + longest + 2, generator)
-    held = torch.from_numpy(drawn[TRAINED:])
+    data, others = samples(longest, table)
+    held = torch.from_numpy(others)
 
     def loss(model: nn.Module, rows: Tensor, context: Context) -> dict[str, Tensor]:
         with activity.recorded(model) as rates:
@@ -139,4 +148,4 @@ def task(inputs: Sequence[Path], options: Mapping[str, Any]) -> Task:
         scores, right = logits(model, held.to(scales(model).device), vectors.to(scales(model).device))
         return {"accuracy": float((scores.argmax(1) == right).double().mean())}
 
-    return Task(network(found, chosen, CUES), Rows(drawn[:TRAINED]), loss, held_out)
+    return Task(network(found, chosen, CUES), data, loss, held_out)

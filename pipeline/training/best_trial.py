@@ -16,15 +16,18 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from pipeline import stage, store
 from pipeline.stage import UserError
 from pipeline.training import checkpoint
+from pipeline.training.trained import UNFINISHED
 
 RESULT = ("best", "best_step", "steps", "ended_by", "seconds")
 NEEDED = {"settings": ("metric", "larger_is_better", "seed"), "result": RESULT}
+SUFFIXES = (".safetensors", ".parquet")
 SAME = ("module", "options", "data")
 
 
@@ -36,10 +39,8 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 def check(path: Path, facts: Mapping[str, Any]) -> None:
     """Raises UserError, naming the file, for facts of no finished training, and for one whose best value is none."""
     for part, names in NEEDED.items():
-        found = facts.get(part)
         for name in names:
-            if not isinstance(found, Mapping) or name not in found:
-                raise UserError(f"{path}: not a finished training (no {part}.{name})")
+            checkpoint.fact(path, facts, UNFINISHED, f"{part}.{name}")
     metric, value = facts["settings"]["metric"], facts["result"]["best"]
     if metric is not None and not (type(value) in (int, float) and math.isfinite(value)):
         raise UserError(f"{path}: the best {metric} is {value!r}, no number: nothing to choose by")
@@ -85,12 +86,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path, one in zip(arguments.trials, facts, strict=True):
         check(path, one)
     chosen = best(facts)
-    for suffix in (".safetensors", ".parquet"):
-        source = arguments.trials[chosen].with_suffix(suffix)
-        with store.atomic_file(arguments.output.with_name(arguments.output.name + suffix)) as temporary:
-            shutil.copyfile(source, temporary)
-    with store.atomic_file(arguments.output.with_name(f"{arguments.output.name}.trials.csv")) as temporary:
-        temporary.write_text(table(facts, chosen))
+    with ExitStack() as stack:  # all files appear, or none
+        for suffix in SUFFIXES:
+            target = arguments.output.with_name(arguments.output.name + suffix)
+            shutil.copyfile(
+                arguments.trials[chosen].with_suffix(suffix), stack.enter_context(store.atomic_file(target))
+            )
+        target = arguments.output.with_name(f"{arguments.output.name}.trials.csv")
+        stack.enter_context(store.atomic_file(target)).write_text(table(facts, chosen))
     stage.log.info("trial %d of %d is best: %s", chosen, len(facts), facts[chosen]["result"]["best"])
 
 

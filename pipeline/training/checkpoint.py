@@ -36,6 +36,8 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, A
 
 def read(path: str | Path) -> Checkpoint:
     """Raises UserError, naming the file, if it is not a whole checkpoint."""
+    if Path(path).is_dir():  # opening it would say: no such device
+        raise UserError(f"{path}: is a folder, not a checkpoint")
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["checkpoint"])
@@ -44,6 +46,32 @@ def read(path: str | Path) -> Checkpoint:
             return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a whole checkpoint ({type(error).__name__}: {error})") from None
+
+
+def fact(path: Path, facts: Mapping[str, Any], unless: str, key: str, *kinds: type) -> Any:
+    """The value of a key of the header, `a.b` for one within another, of one of the types (of any if none is named).
+
+    Raises UserError that names the file and the key, and says what the file is then: `unless`.
+    """
+    found: Any = facts
+    for name in key.split("."):
+        if not isinstance(found, Mapping) or name not in found:
+            raise UserError(f"{path}: {unless} (no {key})")
+        found = found[name]
+    if kinds and type(found) not in kinds:
+        raise UserError(f"{path}: {unless} ({key} is {found!r})")
+    return found
+
+
+def load_model(path: Path, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a model weights of the file. Raises UserError, naming the tensor, for those of another architecture."""
+    expected = {name: list(x.shape) for name, x in model.state_dict().items()}
+    found = {name: list(x.shape) for name, x in weights.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            now, then = expected.get(name, "absent"), found.get(name, "absent")
+            raise UserError(f"{path}: of another architecture: {name} is {then}, expected {now}")
+    model.load_state_dict(weights)
 
 
 def tensors_of(

@@ -38,6 +38,19 @@ from pipeline.training.schedule import learning_rate
 from pipeline.training.settings import Settings
 from pipeline.training.task import Array, Context, HeldOut, Loss, Source
 
+# What the header of a checkpoint to go on from holds.
+RESUMED: dict[str, tuple[type, ...]] = {
+    "configuration": (dict,),
+    "step": (int,),
+    "epoch": (int,),
+    "batch": (int,),
+    "seconds": (int, float),
+    "stopping": (dict,),
+    "scaler": (dict,),
+    "ended_by": (str, type(None)),
+    "processes": (int,),
+}
+
 
 class Result(NamedTuple):
     """How a run ended: by its `steps` or by `patience`, after how many steps, and what was best."""
@@ -141,7 +154,7 @@ class _Run:
             self._steps()
         if self.settings.metric is not None:
             best = checkpoint.read(self.folder / "best.safetensors")
-            self.model.load_state_dict(best.part("model"))
+            checkpoint.load_model(self.folder / "best.safetensors", self.model, best.part("model"))
         if self.processes.rank == 0:
             self.log.merge()
         self.processes.first(torch.zeros(1))  # none leaves before all is written and read
@@ -317,18 +330,22 @@ class _Run:
         if not self._last.exists():
             return False
         saved = checkpoint.read(self._last)
-        facts = saved.facts
+        unless = f"no checkpoint to go on from; remove {self.folder} to start anew"
+        facts = {key: checkpoint.fact(self._last, saved.facts, unless, key, *kinds) for key, kinds in RESUMED.items()}
         checkpoint.check_configuration(self._last, facts["configuration"], self.configuration)
-        self.model.load_state_dict(saved.part("model"))
-        checkpoint.load_optimizer(saved, self.optimizer)
-        self.scaler.load_state_dict(facts["scaler"])
+        checkpoint.load_model(self._last, self.model, saved.part("model"))
+        rank = self.processes.rank
+        try:
+            checkpoint.load_optimizer(saved, self.optimizer)
+            self.scaler.load_state_dict(facts["scaler"])
+            self.stopping = Stopping(**facts["stopping"])
+            if rank < facts["processes"]:
+                random_state.restore(saved.part(f"random.{rank}"))
+        except (KeyError, TypeError, ValueError) as error:  # a part of it is missing, or is something else
+            raise UserError(f"{self._last}: {unless} ({type(error).__name__}: {error})") from None
         self.step, self.epoch, self.batch = facts["step"], facts["epoch"], facts["batch"]
         self.seconds, self.ended_by = facts["seconds"], facts["ended_by"]
-        self.stopping = Stopping(**facts["stopping"])
-        rank = self.processes.rank
-        if rank < facts["processes"]:
-            random_state.restore(saved.part(f"random.{rank}"))
-        else:
+        if rank >= facts["processes"]:
             random_state.seed(self.settings.seed + self.step, rank)
         if rank == 0:
             if facts["processes"] != self.processes.count:

@@ -33,6 +33,8 @@ from pipeline.training.task import Task
 
 def make_task(module: str, inputs: Sequence[Path], options: dict) -> Task:
     """The task of a module. Raises UserError for a module that there is not, or that has none."""
+    if not all(name.isidentifier() for name in module.split(".")):
+        raise UserError(f"--module: {module!r} is not the dotted name of a module")
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -1,12 +1,13 @@
 """What a training run is told: one frozen record with a JSON form. It travels in the checkpoint, to be compared."""
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from pipeline.stage import UserError, check_keys
 
+LARGEST = 2**63 - 1
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -69,11 +70,14 @@ class Settings:
 
 
 def _check(name: str, value: Any, kind: type, least: float) -> None:
-    """Refuse a value of another type, one that is not finite and one below `least`. An int is a float as well."""
-    allowed = (int, float) if kind is float else int
-    if isinstance(value, bool) or not isinstance(value, allowed) or not math.isfinite(value) or value < least:
+    """Refuse a value of another type and one that is not finite, below `least` or too large for 64 bits. An int is a
+    float as well."""
+    allowed, most = ((int, float), sys.float_info.max) if kind is float else (int, LARGEST)
+    number = isinstance(value, allowed) and not isinstance(value, bool)
+    if not (number and least <= value <= most):
         what = "a whole number" if kind is int else "a number"
-        raise UserError(f"settings: {name} must be {what} of at least {least}, not {value!r}")
+        bound = f"at most {most}" if number and value > most else f"at least {least}"
+        raise UserError(f"settings: {name} must be {what} of {bound}, not {value!r}")
 
 
 def from_json(value: Mapping[str, Any]) -> Settings:

@@ -38,8 +38,9 @@ def models(folder, tmp_path_factory):
         torch.manual_seed(0)
         options = {**OPTIONS, "variant": variant}
         inputs = [folder / f"{name}.parquet" for name in ("train", "validation", "tokens")]
-        model = sentence_encoder.task(inputs, options).model
+        model, data, *_ = sentence_encoder.task(inputs, options)
         facts = {"module": evaluation.MODULE, "options": options, "settings": {"seed": 3}, "result": {"seconds": 1.5}}
+        facts["data"] = data.identity
         found.append(tmp_path_factory.mktemp("models") / f"{variant}-3.safetensors")
         checkpoint.write(found[-1], {f"model.{name}": x for name, x in model.state_dict().items()}, facts)
     return found
@@ -145,13 +146,25 @@ def test_files_are_read_once(folder, models, monkeypatch):
     assert sorted(paths) == ["test.parquet", "tokens.parquet", "train.parquet"]
 
 
+def test_rows_are_those_of_a_longer_context(folder):
+    rows, _ = sentence_encoder.read(folder / "train.parquet")
+    longer, _ = sentence_encoder.read(folder / "train.parquet", 11)
+    np.testing.assert_array_equal(sentence_encoder.padded(rows, 11), longer)
+
+
 def test_networks_that_are_none_of_these_are_named(folder, models, tmp_path):
     saved = checkpoint.read(models[0])
     weights = {f"model.{name}": x for name, x in saved.part("model").items()}
-    for facts, message in (
-        ({"module": "other"}, r"other\.safetensors: a network of other"),
-        ({"options": {**OPTIONS, "code": 5}}, r"other\.safetensors: of another architecture"),
+    nan = {name: torch.full_like(x, np.nan) for name, x in weights.items()}
+    for tensors, facts, message in (
+        (weights, {"module": "other"}, r"other\.safetensors: a network of other"),
+        (weights, {"options": {**OPTIONS, "code": 5}}, r"other\.safetensors: of another architecture"),
+        (weights, {"options": {**OPTIONS, "code": 0}}, r"other\.safetensors: options: code must be a whole number"),
+        (weights, {"options": {**OPTIONS, "context": 7}}, r"other\.safetensors: a context of 7, and .* 8 tokens"),
+        (weights, {"data": "0"}, r"other\.safetensors: trained on other data than .*train\.parquet"),
+        (weights, {"result": {}}, r"other\.safetensors: not a finished training \(no result\.seconds\)"),
+        (nan, {}, r"other\.safetensors: \S+ holds NaN or infinity"),
     ):
-        checkpoint.write(tmp_path / "other.safetensors", weights, {**saved.facts, **facts})
+        checkpoint.write(tmp_path / "other.safetensors", tensors, {**saved.facts, **facts})
         with pytest.raises(UserError, match=message):
             evaluation.measured(folder, [tmp_path / "other.safetensors"])

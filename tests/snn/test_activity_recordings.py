@@ -186,8 +186,8 @@ def test_recording_of_store_recall() -> None:
     assert spikes["output"].any()
 
 
-def save(path: Path, module: str, model: nn.Module, options: dict) -> None:
-    facts = {"module": module, "options": options, "settings": {"seed": 0}, "result": {"seconds": 1.0}}
+def save(path: Path, module: str, model: nn.Module, options: dict, data: str = "") -> None:
+    facts = {"module": module, "options": options, "settings": {"seed": 0}, "result": {"seconds": 1.0}, "data": data}
     checkpoint.write(path, {f"model.{name}": x for name, x in model.state_dict().items()}, facts)
 
 
@@ -202,11 +202,12 @@ def test_stages_write_recordings_and_refuse_other_models(tmp_path: Path, capsys:
     recall = {"dims": 8, "neurons": 4, "width": 16}
     options = read_options(recall)
     model = network(store_recall.codes(table(), options), options, store_recall.CUES)
-    save(tmp_path / "popspike.safetensors", store_recall.__name__, model, recall)
+    data = store_recall.samples(store_recall.LONGEST, table())[0].identity
+    save(tmp_path / "popspike.safetensors", store_recall.__name__, model, recall, data)
     store.write_embedding(tmp_path / "table.parquet", table())
-    data = ["--tokens", str(tmp_path / "tokens"), "--tokenizer", str(tmp_path / "tokenizer.json")]
+    held = ["--tokens", str(tmp_path / "tokens"), "--tokenizer", str(tmp_path / "tokenizer.json")]
     words = ["--embedding", str(tmp_path / "table.parquet")]
-    for stage_of, name, given in ((spikformer_activity, "spikformer", data), (popspike_activity, "popspike", words)):
+    for stage_of, name, given in ((spikformer_activity, "spikformer", held), (popspike_activity, "popspike", words)):
         how = [*given, "--output", str(tmp_path / "out.safetensors")]
         assert stage.run(stage_of.main, ["--model", str(tmp_path / f"{name}.safetensors"), *how]) == 0
         assert recording.read(tmp_path / "out.safetensors").layers
@@ -214,7 +215,7 @@ def test_stages_write_recordings_and_refuse_other_models(tmp_path: Path, capsys:
         assert stage.run(stage_of.main, ["--model", str(tmp_path / f"{other}.safetensors"), *how]) == 1
         assert f"{other}.safetensors: a " in capsys.readouterr().err
     tokenizer.train([["ab abc abcd"]], size + 1).save(str(tmp_path / "tokenizer.json"))
-    how = [*data, "--output", str(tmp_path / "other.safetensors")]
+    how = [*held, "--output", str(tmp_path / "other.safetensors")]
     assert stage.run(spikformer_activity.main, ["--model", str(tmp_path / "spikformer.safetensors"), *how]) == 1
     assert f"tokenizer.json: {size + 1} tokens, and {tmp_path / 'tokens'} has {size}" in capsys.readouterr().err
     assert not (tmp_path / "other.safetensors").exists()

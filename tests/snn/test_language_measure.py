@@ -8,10 +8,11 @@ import torch
 
 from pipeline import stage, store
 from pipeline.corpus import language as corpus
-from pipeline.snn import language_measure, measurements, ngram
+from pipeline.snn import language, language_measure, measurements, ngram
 from pipeline.stage import UserError
 from pipeline.training import checkpoint, run, settings
 from pipeline.training.distributed import Processes
+from pipeline.training.shards import Tokens
 
 OPTIONS = {"dims": 8, "heads": 2, "hidden": 24, "blocks": 1, "context": 8, "timesteps": 2}
 
@@ -101,7 +102,7 @@ def test_a_limit_of_no_tokens_is_refused(tmp_path, capsys):
     assert "--limit must be at least 1, not 0" in capsys.readouterr().err
 
 
-def trained(path, seed=0, **options):
+def trained(path, seed=0, data="", **options):
     """A network's file, its weights as they began."""
     module = f"pipeline.snn.{path.stem.split('-')[0]}"
     facts = {
@@ -109,6 +110,7 @@ def trained(path, seed=0, **options):
         "options": {**OPTIONS, **options},
         "settings": {"seed": seed},
         "result": {"seconds": 1.0},
+        "data": data,
     }
     model = language_measure.BUILD[module](20, facts["options"])
     checkpoint.write(path, {f"model.{name}": x for name, x in model.state_dict().items()}, facts)
@@ -135,20 +137,45 @@ def test_a_seed_is_measured_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("part", "value", "key"),
+    ("name", "value", "said"),
     [
-        ("options", None, "mapping"),
-        ("settings", {}, "'seed'"),
-        ("settings", {"seed": "x"}, "invalid literal"),
-        ("result", 5, "int"),
+        ("vocabulary_size", b"many", "vocabulary_size is 'many', not a whole number"),
+        ("vocabulary_size", b"-3", "vocabulary_size is '-3', not a whole number"),
+        ("tokens", [], "hold no tokens"),
+        ("tokens", [[1, 2], None], "row 1 of row group 0 is null"),
+        ("tokens", [[1, 2], [], [3, None]], "row 2 of row group 0 holds a null token"),
+        ("tokens", [[1, 2], [], [3, -1]], "row 2 of row group 0 holds token -1, expected 0 to 19"),
+        ("tokens", [[1, 20], [3, 1]], "row 0 of row group 0 holds token 20, expected 0 to 19"),
     ],
 )
-def test_a_header_that_says_too_little_is_named(tmp_path, part, value, key):
-    path = trained(tmp_path / "spikformer.safetensors")
-    saved = checkpoint.read(path)
-    checkpoint.write(path, saved.tensors, {**saved.facts, part: value})
-    with pytest.raises(UserError, match=rf"spikformer.safetensors: not a finished training \(.*{key}"):
-        language_measure.Trained(path, "pipeline.snn.spikformer")
+def test_tokens_that_are_none_are_refused_by_place(tmp_path, capsys, name, value, said):
+    rows, facts = [[1, 2, 0]] * 9, {"vocabulary_size": "20"}
+    if name == "tokens":
+        rows = value
+    else:
+        facts = {name: value}
+    (tmp_path / "train").mkdir()
+    table = pa.table({"tokens": pa.array(rows, pa.list_(pa.int32()))}).replace_schema_metadata(facts)
+    pq.write_table(table, tmp_path / "train" / store.shard_name(0))
+    for part in ("validation", "test"):
+        write_tokens(tmp_path / part, np.random.default_rng(0), 2)
+    data = Tokens(store.shards(tmp_path / "train"), 2 * OPTIONS["context"]).identity
+    files = [trained(tmp_path / f"{one}.safetensors", data=data) for one in ("spikformer", "transformer")]
+    given = ["--tokens", tmp_path, "--spiking", files[0], "--dense", files[1], "--output", tmp_path / "made.parquet"]
+    assert stage.run(language_measure.main, [str(one) for one in given]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {tmp_path / 'train'}")
+    assert line.endswith(f"{said}\n")
+    assert line.count("\n") == 1
+    assert not (tmp_path / "made.parquet").exists()
+
+
+def test_networks_of_other_tokens_are_refused(tmp_path):
+    for part in ("train", "validation", "test"):
+        write_tokens(tmp_path / part, np.random.default_rng(0), 8)
+    files = [[trained(tmp_path / f"{name}.safetensors", data="other")] for name in ("spikformer", "transformer")]
+    with pytest.raises(UserError, match=r"spikformer\.safetensors: trained on other data than .*train"):
+        language_measure.measured(tmp_path, *files, 100)
 
 
 def test_weights_that_are_none_and_options_that_cannot_be_are_refused_with_the_file(tmp_path):
@@ -158,8 +185,8 @@ def test_weights_that_are_none_and_options_that_cannot_be_are_refused_with_the_f
     weight = saved.tensors[name]
     nan = torch.full_like(weight, float("nan"))
     for tensors, options, message in (
-        ({name: nan}, {}, "embedding.weight is torch.float32 with numbers that are no weights"),
-        ({name: weight.long()}, {}, "embedding.weight is torch.int64 with numbers that are no weights"),
+        ({name: nan}, {}, "embedding.weight holds NaN or infinity"),
+        ({name: weight.long()}, {}, "embedding.weight is torch.int64: no weights"),
         ({name: weight[0, 0]}, {}, "of another architecture"),
         ({}, {"heads": 3}, "dims do not fall into 3 heads"),
         ({}, {"position": "nowhere"}, "position: 'nowhere' is not one of"),
@@ -167,7 +194,7 @@ def test_weights_that_are_none_and_options_that_cannot_be_are_refused_with_the_f
         facts = {**saved.facts, "options": {**saved.facts["options"], **options}}
         checkpoint.write(path, {**saved.tensors, **tensors}, facts)
         with pytest.raises(UserError, match=rf"spikformer.safetensors: .*{message}"):
-            language_measure.Trained(path, "pipeline.snn.spikformer")
+            language_measure.read(path, "pipeline.snn.spikformer")
 
 
 def test_the_weight_beside_the_n_gram_is_the_best_on_validation_and_not_on_test():
@@ -182,7 +209,8 @@ def test_training_documents_fit_the_n_gram_and_validation_documents_weigh_it(tmp
     rng = np.random.default_rng(0)
     for part, count in (("train", 40), ("validation", 8), ("test", 8)):
         write_tokens(tmp_path / part, rng, count, ordered=part != "validation")
-    files = [[trained(tmp_path / f"{name}.safetensors")] for name in ("spikformer", "transformer")]
+    data = language.samples(tmp_path / "train", OPTIONS["context"]).identity
+    files = [[trained(tmp_path / f"{name}.safetensors", data=data)] for name in ("spikformer", "transformer")]
     rows = language_measure.measured(tmp_path, *files, 1 << 30)
     found = {(row["variant"], row["metric"]): row["value"] for row in rows if row["task"] == "language"}
     grams = ngram.fit(corpus.documents(tmp_path / "train"), 20, language_measure.ORDER)

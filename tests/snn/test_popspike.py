@@ -1,5 +1,6 @@
 """PopSpike: its state, its words' codes, its controls, and the two tasks."""
 
+import re
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from pipeline import stage
 from pipeline.codec import Array
 from pipeline.snn import energy, next_word, operations, popspike, popspike_measure, store_recall, word_sequences
 from pipeline.snn.popspike import Options, network, read_options
@@ -381,12 +383,47 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path) -> None:  # t
     model = network(popspike.codes_of(table(), read_options(options)), read_options(options))
     weights = {f"model.{name}": x for name, x in model.state_dict().items()}
     path = tmp_path / "m.safetensors"
-    facts = {"module": "pipeline.snn.next_word", "settings": {"seed": 0}, "result": {"seconds": 1.0}}
+    facts = {"module": "pipeline.snn.next_word", "settings": {"seed": 0}, "result": {"seconds": 1.0}, "data": ""}
+    given = tmp_path / "t.parquet", table(), None
     checkpoint.write(path, weights, {**facts, "options": {**options, "width": 16}})
-    with pytest.raises(UserError, match=r"m\.safetensors: a checkpoint of another architecture: memory\."):
-        popspike_measure.read_model(path, table())
+    with pytest.raises(UserError, match=r"m\.safetensors: of another architecture: memory\."):
+        popspike_measure.read_model(path, *given)
     checkpoint.write(path, weights, {**facts, "options": options})
-    assert popspike_measure.read_model(path, table()).seed == 0
+    assert popspike_measure.read_model(path, *given).seed == 0
     checkpoint.write(path, weights, {**facts, "module": "pipeline.training.skipgram", "options": options})
-    with pytest.raises(UserError, match=r"m\.safetensors: a model of pipeline\.training\.skipgram"):
-        popspike_measure.read_model(path, table())
+    with pytest.raises(UserError, match=r"m\.safetensors: a network of pipeline\.training\.skipgram"):
+        popspike_measure.read_model(path, *given)
+    checkpoint.write(path, weights, {**facts, "options": {**options, "dims": 13}})
+    with pytest.raises(UserError, match=r"m\.safetensors: options: dims is 13, and the vectors of the table have 12"):
+        popspike_measure.read_model(path, *given)
+
+
+@pytest.mark.parametrize("module", [next_word, store_recall])
+def test_networks_of_another_table_are_refused(tmp_path, module) -> None:  # type: ignore[no-untyped-def]
+    tokens = pa.table({"tokens": pa.array([[*range(80), 80]], pa.list_(pa.int32()))})
+    for part in word_sequences.PARTS:
+        write_parquet(tmp_path / f"{part}.parquet", tokens, {"words": "80"})
+    write_embedding(tmp_path / "t.parquet", table())
+    options = SMALL if module is store_recall else {**SMALL, "length": 8}
+    parts = [] if module is store_recall else [tmp_path / f"{part}.parquet" for part in ("train", "validation")]
+    model, data, *_ = module.task([tmp_path / "t.parquet", *parts], options)
+    facts = {"module": module.__name__, "options": options, "settings": {"seed": 7}, "result": {"seconds": 1.0}}
+    weights = {f"model.{name}": x for name, x in model.state_dict().items()}
+    checkpoint.write(tmp_path / "m.safetensors", weights, {**facts, "data": data.identity})
+    given = tmp_path / "m.safetensors", tmp_path / "t.parquet"
+    assert popspike_measure.read_model(*given, table(), tmp_path).seed == 7
+    other = EmbeddingTable(table().words, table().vectors[::-1].copy())
+    with pytest.raises(UserError, match=r"m\.safetensors: trained on other data than .*t\.parquet"):
+        popspike_measure.read_model(*given, other, tmp_path)
+
+
+def test_a_network_that_is_broken_is_one_line_and_no_rows(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    write_embedding(tmp_path / "t.parquet", table())
+    model, data, *_ = store_recall.task([tmp_path / "t.parquet"], SMALL)
+    weights = {f"model.{name}": torch.full_like(x, torch.nan) for name, x in model.state_dict().items()}
+    facts = {"module": store_recall.__name__, "options": SMALL, "settings": {"seed": 7}, "result": {"seconds": 1.0}}
+    checkpoint.write(tmp_path / "m.safetensors", weights, {**facts, "data": data.identity})
+    given = ["--embedding", "t.parquet", "--words", "", "--models", "m.safetensors", "--output", "out.parquet"]
+    assert stage.run(popspike_measure.main, [str(tmp_path / one) if "." in one else one for one in given]) == 1
+    assert re.fullmatch(r"error: \S+m\.safetensors: \S+ holds NaN or infinity: no weights\n", capsys.readouterr().err)
+    assert not (tmp_path / "out.parquet").exists()

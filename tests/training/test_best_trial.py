@@ -76,6 +76,14 @@ def test_the_files_of_the_best_are_copied_and_all_are_told(tmp_path):
     assert "seed" not in rows[0]
 
 
+def test_without_its_log_nothing_of_the_best_is_copied(tmp_path, capfd):
+    path = tmp_path / "t0.safetensors"
+    checkpoint.write(path, {"model.x": torch.zeros(1)}, FACTS)
+    assert stage.run(best_trial.main, ["--trials", str(path), "--output", str(tmp_path / "out" / "best")]) == 1
+    assert capfd.readouterr().err == f"error: {tmp_path / 't0.parquet'}: No such file or directory\n"
+    assert not any((tmp_path / "out").iterdir())
+
+
 def test_a_setting_that_a_trial_says_nothing_of_is_null():
     found = trials([8.0, 7.0])
     del found[1]["settings"]["learning_rate"]

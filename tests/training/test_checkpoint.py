@@ -63,6 +63,11 @@ def test_what_is_no_whole_checkpoint_is_named(tmp_path, harm):
         checkpoint.read(path)
 
 
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=rf"{tmp_path}: is a folder, not a checkpoint"):
+        checkpoint.read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("now", "said"),
     [

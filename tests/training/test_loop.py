@@ -442,3 +442,23 @@ def test_a_float16_step_that_overflows_is_left_out(tmp_path):
     assert torch.equal(weights(model), before)
     train(model, Rows(X), loss, settings(precision="float16", steps=2), tmp_path / "more")
     assert not torch.equal(weights(model), before)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda facts, _: facts.clear(), r"no checkpoint to go on from; remove .* to start anew \(no configuration\)"),
+        (lambda facts, _: facts.update(step="3"), r"to start anew \(step is '3'\)"),
+        (lambda facts, _: facts["stopping"].update(other=1), r"to start anew \(TypeError: .*other"),
+        (lambda _, tensors: tensors.pop("model.bias"), r"of another architecture: bias is absent, expected \[16\]"),
+        (lambda _, tensors: tensors.pop("random.0.python"), r"to start anew \(KeyError: 'python'\)"),
+    ],
+)
+def test_a_checkpoint_that_lacks_something_is_named_when_a_run_goes_on(tmp_path, harm, said):
+    train(linear(), Rows(X), error, settings(), tmp_path)
+    path = tmp_path / "last.safetensors"
+    saved = checkpoint.read(path)
+    harm(saved.facts, saved.tensors)
+    checkpoint.write(path, saved.tensors, saved.facts)
+    with pytest.raises(UserError, match=rf"last\.safetensors: .*{said}"):
+        train(linear(), Rows(X), error, settings(), tmp_path)

@@ -99,6 +99,8 @@ def test_the_seed_chooses_the_first_weights(table, tmp_path):
     ("changed", "said"),
     [
         ({"--module": "pipeline.training.nothing"}, "--module: there is no module 'pipeline.training.nothing'"),
+        ({"--module": ""}, "--module: '' is not the dotted name of a module"),
+        ({"--module": "..x"}, "--module: '..x' is not the dotted name of a module"),
         ({"--module": "pipeline.store"}, "--module: pipeline.store has no task(inputs, options)"),
         ({"--options": '{"cod": 6}'}, "options: unknown key 'cod'; known are code, split_seed"),
         ({"--options": '{"code": 0}'}, "options: code must be a whole number of at least 1, not 0"),

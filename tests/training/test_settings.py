@@ -22,6 +22,8 @@ def test_json_and_back():
         ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
         ({"batch": 2.0}, "batch must be a whole number"),
         ({"batch": True}, "batch must be a whole number"),
+        ({"seed": 10**30}, rf"seed must be a whole number of at most {2**63 - 1}, not {10**30}"),
+        ({"learning_rate": 10**400}, "learning_rate must be a number of at most"),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"warmup_steps": -1}, "warmup_steps"),
         ({"learning_rate": "fast"}, "learning_rate must be a number of at least 0, not 'fast'"),
