@@ -40,15 +40,23 @@ def training_curves(runs: Mapping[str, Run]) -> Figure:
             return style.empty_figure(TITLE)
         figure = style.sheet(TITLE, style.WIDTH_INCHES, 0.8 + ROW_INCHES * len(runs))
         drawn = {name: _columns(run) for name, run in runs.items()}
-        shown = [n for n in range(len(LABELS)) if n < 3 or any(columns[n] for columns in drawn.values())]
-        panels = figure.subplots(len(runs), len(shown), squeeze=False)
-        for (name, run), line in zip(runs.items(), panels, strict=True):
+        shown = _shown(list(drawn.values()))
+        panels = figure.subplots(len(runs), len(shown[0]), squeeze=False)
+        for (name, run), line, here in zip(runs.items(), panels, shown, strict=True):
             line[0].set_title(name, pad=16)
-            for axes, n in zip(line, shown, strict=True):
+            for axes, n in zip(line, here, strict=True):
                 _draw(axes, run, drawn[name][n], LABELS[n])
         for axes in panels[-1]:
             axes.set_xlabel("steps")
         return figure
+
+
+def _shown(drawn: Sequence[Sequence[list[str]]]) -> list[list[int]]:
+    """Which panels each run has, of LABELS, as many of each. Errors and scores share a place where no run has both."""
+    rates = [3] if any(columns[3] for columns in drawn) else []
+    if any(columns[1] and columns[2] for columns in drawn):
+        return [[0, 1, 2, *rates] for _ in drawn]
+    return [[0, 2 if columns[2] else 1, *rates] for columns in drawn]
 
 
 def _columns(run: Run) -> tuple[list[str], ...]:

@@ -133,9 +133,9 @@ def rows(runs: Mapping[tuple[str, str], Mapping[str, float]], chosen: Plan, seed
 
 def ablation(tokens: Sequence[Path], chosen: Plan, seed: int, folder: Path, device: str = "cpu") -> list[Row]:
     """All runs of a seed, those that `folder` has taken from there. Raises UserError if it is of another plan, seed or
-    other tokens, and for a folder without tokens."""
-    for path in tokens:
-        store.shards(path)  # now, not behind the runs that need none
+    other tokens, and as `language.corpus`."""
+    how = language.options({**chosen.language, **WITHOUT, "position": chosen.kinds[0]})
+    language.corpus(tokens, how.context)  # now, not behind the runs that need no tokens
     folder.mkdir(parents=True, exist_ok=True)
     asked = {**chosen._asdict(), "kinds": list(chosen.kinds), "order": dict(chosen.order), "seed": seed}
     asked |= {"language": dict(chosen.language), "tokens": [store.digest(path) for path in tokens]}

@@ -28,11 +28,17 @@ def test_each_run_has_its_losses_errors_and_scores():
         assert set(axes.lines[-1].get_xdata()) == {6}
 
 
+def test_errors_and_scores_share_a_place_where_no_run_has_both():
+    figure = plot.training_curves({"t, one": run("relative_mse"), "t, two": run("accuracy")})
+    assert all(axes.get_visible() for axes in figure.axes)
+    assert [axes.get_ylabel() for axes in figure.axes[1::2]] == ["error, held out", "score, held out"]
+
+
 def test_rates_of_layers_have_a_panel_of_their_own_where_there_are_any():
     spiking = run("bits", *(f"rate_blocks.{n}.lif_in" for n in range(9)))
     figure = plot.training_curves({"t, spiking": spiking, "t, dense": run("bits")})
-    assert [len(axes.lines) for axes in figure.axes] == [1, 2, 0, 9, 1, 2, 0, 0]
-    assert figure.axes[3].get_ylabel() == "spikes a step"
+    assert [len(axes.lines) for axes in figure.axes] == [1, 2, 9, 1, 2, 0]
+    assert figure.axes[2].get_ylabel() == "spikes a step"
     figure.draw_without_rendering()
     boxes = [axes.get_window_extent() for axes in figure.axes]
     assert min(one.width for one in boxes) > 0.7 * max(one.width for one in boxes)

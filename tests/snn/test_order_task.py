@@ -1,10 +1,12 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from pipeline.snn import order_task, position_ablation
 from pipeline.snn.attention import PhaseShiftedAttention
 from pipeline.stage import UserError
+from pipeline.store import write_parquet
 
 OPTIONS = {"dims": 16, "heads": 2, "hidden": 48, "blocks": 1, "context": 12, "decay": "none", "dropout": 0.0}
 
@@ -91,6 +93,15 @@ def test_options_of_the_language_networks_are_checked_before_any_run():
         position_ablation.plan({"language": {"contexts": 32}})
 
 
+def tokens(folder, token=1):
+    """Folders of training and validation tokens."""
+    for part in (folder / "train", folder / "validation"):
+        part.mkdir(parents=True, exist_ok=True)
+        table = pa.table({"tokens": pa.array([[token] * 200], pa.list_(pa.int32()))})
+        write_parquet(part / "shard-00000.parquet", table, {"vocabulary_size": "20"})
+    return [folder / "train", folder / "validation"]
+
+
 def test_the_ablation_keeps_runs_that_have_ended(tmp_path, monkeypatch):
     made = []
 
@@ -101,12 +112,12 @@ def test_the_ablation_keeps_runs_that_have_ended(tmp_path, monkeypatch):
         return {"value": float(seed), "spike_rate": 0.2, "parameters": 10.0}
 
     monkeypatch.setattr(position_ablation, "run", run)
-    plan = position_ablation.plan({"kinds": ["none", "gray"]})
+    plan, given = position_ablation.plan({"kinds": ["none", "gray"]}), tokens(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        position_ablation.ablation([], plan, 7, tmp_path / "runs")
+        position_ablation.ablation(given, plan, 7, tmp_path / "runs")
     first, made[:] = list(made), []
     monkeypatch.setattr(position_ablation, "run", lambda *a: made.append(a[:3]) or {"value": a[2] / 10})
-    rows = position_ablation.ablation([], plan, 7, tmp_path / "runs")
+    rows = position_ablation.ablation(given, plan, 7, tmp_path / "runs")
     assert first == [("order", "none", 7), ("order", "gray", 7), ("language", "none", 7)]
     assert made == [("language", "gray", 7)]
     assert [(row["task"], row["metric"], row["variant"], row["seed"], row["value"]) for row in rows] == [
@@ -116,18 +127,18 @@ def test_the_ablation_keeps_runs_that_have_ended(tmp_path, monkeypatch):
         ("language", "validation_bits", "gray", 7, 0.7),
     ]
     with pytest.raises(UserError, match="has runs of other options"):
-        position_ablation.ablation([], plan, 8, tmp_path / "runs")
+        position_ablation.ablation(given, plan, 8, tmp_path / "runs")
 
 
 def test_runs_are_not_taken_up_with_other_tokens_at_the_same_path(tmp_path, monkeypatch):
     monkeypatch.setattr(position_ablation, "run", lambda *_: {"value": 0.5})
-    plan, shard = position_ablation.plan({"kinds": ["none"]}), tmp_path / "tokens" / "shard-00000.parquet"
-    shard.parent.mkdir()
-    shard.write_text("of one corpus")
-    position_ablation.ablation([shard.parent], plan, 7, tmp_path / "runs")
-    shard.write_text("of another")
+    plan = position_ablation.plan({"kinds": ["none"]})
+    position_ablation.ablation(tokens(tmp_path), plan, 7, tmp_path / "runs")
+    given = tokens(tmp_path, 2)
     with pytest.raises(UserError, match="has runs of other options or tokens"):
-        position_ablation.ablation([shard.parent], plan, 7, tmp_path / "runs")
+        position_ablation.ablation(given, plan, 7, tmp_path / "runs")
+    with pytest.raises(UserError, match="shard-00000.parquet: row 0 of row group 0 holds token 20, expected 0 to 19"):
+        position_ablation.ablation(tokens(tmp_path, 20), plan, 7, tmp_path / "others")
     with pytest.raises(UserError, match=r"none: no shard"):
-        position_ablation.ablation([tmp_path / "none"], plan, 7, tmp_path / "others")
+        position_ablation.ablation([tmp_path / "none", given[1]], plan, 7, tmp_path / "others")
     assert not (tmp_path / "others").exists()

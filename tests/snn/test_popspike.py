@@ -209,6 +209,18 @@ def test_ranks_of_bits_are_those_of_faiss() -> None:
     assert len(set(popspike_measure.nearest(side, 1)[:, 0].tolist())) > 10
 
 
+def test_ranks_of_words_with_one_vector_are_those_of_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the first few of a search ranks are counted, and ties fall there as in it."""
+    draw = np.random.default_rng(0)
+    vectors = np.sign(draw.normal(size=(4, 16))).astype(np.float32) / 4  # sums are exact: all of one vector are tied
+    side = popspike_measure.Side(np.repeat(vectors, 10, axis=0), np.tile(vectors, (10, 1)))
+    right = draw.integers(40, size=40)
+    every = popspike_measure.nearest(side, 40) == right[:, None]
+    monkeypatch.setattr(popspike_measure, "TOP", 1)
+    found = popspike_measure.by_prior(side, np.zeros(40), (1.0,), right)[0]
+    assert found.tolist() == (every.argmax(axis=1) + 1).tolist()
+
+
 def test_the_weight_of_the_prior_is_the_best_on_validation_and_not_on_test() -> None:
     """Validation asks for what is near, test for what is frequent: validation's weight is the greatest all the same."""
     words = np.eye(40, dtype=np.float32)
