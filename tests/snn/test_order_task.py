@@ -137,7 +137,7 @@ def test_runs_are_not_taken_up_with_other_tokens_at_the_same_path(tmp_path, monk
     given = tokens(tmp_path, 2)
     with pytest.raises(UserError, match="has runs of other options or tokens"):
         position_ablation.ablation(given, plan, 7, tmp_path / "runs")
-    with pytest.raises(UserError, match="shard-00000.parquet: row 0 of row group 0 holds token 20, expected 0 to 19"):
+    with pytest.raises(UserError, match=r"shard-00000\.parquet: row 0 of row group 0 holds token 20, expected 0 to 19"):
         position_ablation.ablation(tokens(tmp_path, 20), plan, 7, tmp_path / "others")
     with pytest.raises(UserError, match=r"none: no shard"):
         position_ablation.ablation([tmp_path / "none", given[1]], plan, 7, tmp_path / "others")
