@@ -45,10 +45,20 @@ def rows(path: Path) -> list[dict[str, str]]:
 def tree(plant: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A copy of the tree in which everything has been run once."""
     tree = plant(tmp_path_factory.mktemp("workflow") / "tree with a space")
-    done = tree.run()
+    start = time.monotonic()
+    done = tree.run("--verbose")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    said = {"seconds": time.monotonic() - start, "log": done.stdout + done.stderr}
+    (tree.folder / ".snakemake/said.json").write_text(json.dumps(said))
     yield tree
     shutil.rmtree(tree.folder, ignore_errors=True)
+
+
+def test_the_scheduler_looks_once_a_second_and_when_a_job_ends(tree: Any) -> None:
+    said = json.loads((tree.folder / ".snakemake/said.json").read_text())
+    looks, ended = (said["log"].count(what) for what in ("Resources before job selection", "Finished jobid"))
+    assert ended > 20
+    assert ended / 2 < looks < 2 * ended + said["seconds"]
 
 
 def test_the_table_holds_every_representation_of_every_embedding(tree: Any) -> None:
