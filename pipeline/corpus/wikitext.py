@@ -82,15 +82,21 @@ def clean(text: str) -> str:
     text = _TAG.sub("", text)
     text = _MAGIC_WORD.sub("", text)
     text = "\n".join(line for line in _prose_lines(text) if line)
-    text, stray = _STRAY.subn("", html.unescape(text).translate(_SHOW))
-    while stray:  # what is left may have come together to a new pair
-        text, stray = _STRAY.subn("", text)
+    text = _without_strays(html.unescape(text).translate(_SHOW))
     text = _SPACES.sub(" ", text)
     text = _EMPTY_PARENTHESES.sub("", text)
     text = _AFTER_OPENING.sub("", text)
     text = _BEFORE_CLOSING.sub("", text)
-    text = _BEFORE_COMMA.sub("", text)
+    text = _without_strays(_BEFORE_COMMA.sub("", text))
     return "\n".join(line for line in map(str.strip, text.split("\n")) if line)
+
+
+def _without_strays(text: str) -> str:
+    """No bracket of wiki markup: what is left of one may come together with the next to a new pair."""
+    stray = 1
+    while stray:
+        text, stray = _STRAY.subn("", text)
+    return text
 
 
 # --- brackets that nest --------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.corpus.source import Document
@@ -125,6 +125,7 @@ NOISE = [
 
 
 @given(st.lists(st.sampled_from(NOISE)))
+@example(["[", ":", "["])
 def test_noise_never_raises_nor_leaves_brackets(parts: list[str]) -> None:
     prose = clean("".join(parts))
     assert not re.search(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}", prose)
