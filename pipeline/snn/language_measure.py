@@ -117,11 +117,12 @@ def measured(folder: Path, spiking: Sequence[Path], dense: Sequence[Path], token
     ]
     comparable(pairs)
     vocabulary = corpus.fact(folder / "train", "vocabulary_size")
+    identity = language.samples(folder / "train", pairs[0][0].how.context).identity  # of equal options: of all
     for network in (network for pair in pairs for network in pair):
         if network.vocabulary != vocabulary:
             what = f"a vocabulary of {network.vocabulary}, and {folder} has {vocabulary}"
             raise UserError(f"{network.path}: of another architecture: {what}")
-        network.trained.check_data(language.samples(folder / "train", network.how.context).identity, folder / "train")
+        network.trained.check_data(identity, folder / "train")
     train = corpus.documents(folder / "train")
     validation, test = (limited(corpus.documents(folder / part), tokens) for part in ("validation", "test"))
     grams = ngram.fit(train, vocabulary, ORDER)

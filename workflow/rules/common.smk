@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from pipeline import codec, configuration, dependencies, reevaluation
+from pipeline import codec, configuration, dependencies, scheduler_timer
 from pipeline.corpus import source as corpus_source
 from pipeline.corpus.source import SOURCES as CORPUS_SOURCES
 from pipeline.embeddings.source import SOURCES as EMBEDDING_SOURCES
@@ -143,4 +143,4 @@ onstart:
             f"another run is at work in {os.getcwd()}: wait for it, or use --directory"
         ) from None
     RUN_LOCKS.append(run_lock)  # closed, so released, when this process ends
-    reevaluation.calm(workflow.scheduler)
+    scheduler_timer.use_one_timer(workflow.scheduler)

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import reevaluation
+from pipeline import scheduler_timer
 
 
 def test_many_calls_within_a_delay_look_once() -> None:
     looks: list[float] = []
-    later = reevaluation.one_timer(lambda: looks.append(time.monotonic()))
+    later = scheduler_timer.one_timer(lambda: looks.append(time.monotonic()))
     start = time.monotonic()
     for _ in range(50):
         later(0.2)
@@ -28,7 +28,7 @@ def test_each_look_may_set_the_next() -> None:
         looks.append(None)
         third.set() if len(looks) == 3 else later(0.01)
 
-    later = reevaluation.one_timer(look)
+    later = scheduler_timer.one_timer(look)
     later(0.01)
     assert third.wait(10)
 
@@ -37,7 +37,7 @@ def test_ends_that_come_meanwhile_start_no_chains_of_their_own() -> None:
     """As the scheduler does: it looks when a job ends, and each time it has looked it asks to look again."""
     released = threading.Semaphore(0)
     scheduler = SimpleNamespace(_open_jobs=released, _schedule_reevalutation=None)
-    assert reevaluation.calm(scheduler)
+    assert scheduler_timer.use_one_timer(scheduler)
     passes, stop = 0, time.monotonic() + 1.0
     for _ in range(20):
         released.release()
@@ -56,5 +56,5 @@ def test_the_installed_snakemake_is_built_so() -> None:
 
 def test_another_scheduler_is_left_alone() -> None:
     other = SimpleNamespace()
-    assert not reevaluation.calm(other)
+    assert not scheduler_timer.use_one_timer(other)
     assert vars(other) == {}

@@ -1,4 +1,4 @@
-"""Looking again at what may have become possible: after a delay, and with one timer at a time.
+"""One timer, and not one more for each job that ends, after which Snakemake's scheduler looks at its jobs again.
 
 Snakemake's scheduler (9.27) looks at its jobs when one ends, and each time it has looked it sets a timer to look again
 a second later. So each job that ends starts one more chain of timers that never stops: after a hundred jobs it looks a
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 def one_timer(look: Callable[[], object]) -> Callable[[float], None]:
-    """A function that has `look` called so many seconds later, and does nothing while such a call is due already.
+    """A function of a delay in seconds that has `look` called after it, and does nothing while such a call is due.
 
     A shorter delay than that of the call which is due changes nothing.
     """
@@ -29,7 +29,7 @@ def one_timer(look: Callable[[], object]) -> Callable[[float], None]:
     return later
 
 
-def calm(scheduler: object) -> bool:
+def use_one_timer(scheduler: object) -> bool:
     """Give Snakemake's JobScheduler a single timer; False if it is not built as that of 9.27 is, and is left alone."""
     if not all(hasattr(scheduler, name) for name in ("_schedule_reevalutation", "_open_jobs")):
         return False
