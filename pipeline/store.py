@@ -51,6 +51,11 @@ def _alive(process: int) -> bool:
     return process != os.getpid()
 
 
+def with_ending(path: Path, ending: str) -> Path:
+    """A path and an ending, `.csv`; unlike Path.with_suffix it keeps what stands behind a dot, as in `snn.v1`."""
+    return path.with_name(path.name + ending)
+
+
 @contextmanager
 def atomic_file(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` if the block ends well, remove it if not.

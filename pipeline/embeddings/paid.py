@@ -161,7 +161,7 @@ def set_aside(damaged: Sequence[Damaged]) -> None:
     """Rename damaged files, so that the next run is not warned again; they are kept, for they were paid for."""
     for path, _ in damaged:
         with suppress(FileNotFoundError):  # another process was faster
-            path.replace(path.with_name(f"{path.name}.damaged"))
+            path.replace(store.with_ending(path, ".damaged"))
 
 
 def _texts_digest(texts: Sequence[str]) -> str:

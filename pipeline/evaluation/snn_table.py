@@ -101,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{', '.join(map(str, arguments.measurements))}: no measurement in any of them")
     rows += crossovers(rows)
     lines = wide(rows)
-    store.write_parquet(arguments.output.with_suffix(".parquet"), table(rows))
-    write_csv(arguments.output.with_suffix(".csv"), COLUMNS, lines)
+    store.write_parquet(store.with_ending(arguments.output, ".parquet"), table(rows))
+    write_csv(store.with_ending(arguments.output, ".csv"), COLUMNS, lines)
     stage.log.info("%d rows in %s.csv", len(lines), arguments.output)
 
 

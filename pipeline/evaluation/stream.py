@@ -233,8 +233,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "documents_digest": store.digest(args.documents),
         "tokenizer_digest": store.digest(args.tokenizer),
     }
-    store.write_parquet(args.output.with_suffix(".parquet"), pa.Table.from_pylist(parts, SCHEMA), facts)
-    write_csv(args.output.with_suffix(".csv"), COLUMNS, rows)
+    store.write_parquet(store.with_ending(args.output, ".parquet"), pa.Table.from_pylist(parts, SCHEMA), facts)
+    write_csv(store.with_ending(args.output, ".csv"), COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pipeline import stage
 from pipeline.evaluation.columns import AFTER_TASKS, BEFORE_TASKS, COUNTS, KEYS, TASKS
 from pipeline.plots.measurements import FACTS, MEASURED, read_long
 from pipeline.stage import UserError
-from pipeline.store import atomic_file, digest, write_parquet
+from pipeline.store import atomic_file, digest, with_ending, write_parquet
 
 
 def columns(metrics: Iterable[str]) -> list[str]:
@@ -98,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "metrics_digests": json.dumps({str(path): digest(path) for path in args.metrics}),
         MEASURED: json.dumps(facts_of(parts)),
     }
-    write_parquet(args.output.with_suffix(".parquet"), long, facts)
-    write_csv(args.output.with_suffix(".csv"), names, rows)
+    write_parquet(with_ending(args.output, ".parquet"), long, facts)
+    write_csv(with_ending(args.output, ".csv"), names, rows)
     stage.log.info("%d rows of %d columns in %s.csv", len(rows), len(names), args.output)
 
 

@@ -19,7 +19,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from pipeline.store import atomic_file
+from pipeline.store import atomic_file, with_ending
 
 DPI = 200
 WIDTH_INCHES = 8.0
@@ -158,7 +158,7 @@ def write(figure: Figure, target: Path) -> list[Path]:
     written = []
     with _laid_out(figure):
         for suffix, facts in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
-            path = target.with_name(target.name + suffix)
+            path = with_ending(target, suffix)
             with paper(), atomic_file(path) as temporary:
                 figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=facts)
             written.append(path)

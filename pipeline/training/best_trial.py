@@ -88,11 +88,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = best(facts)
     with ExitStack() as stack:  # all files appear, or none
         for suffix in SUFFIXES:
-            target = arguments.output.with_name(arguments.output.name + suffix)
+            target = store.with_ending(arguments.output, suffix)
             shutil.copyfile(
                 arguments.trials[chosen].with_suffix(suffix), stack.enter_context(store.atomic_file(target))
             )
-        target = arguments.output.with_name(f"{arguments.output.name}.trials.csv")
+        target = store.with_ending(arguments.output, ".trials.csv")
         stack.enter_context(store.atomic_file(target)).write_text(table(facts, chosen))
     stage.log.info("trial %d of %d is best: %s", chosen, len(facts), facts[chosen]["result"]["best"])
 

@@ -74,8 +74,8 @@ def run(
             "versions": store.versions("torch", "numpy", "safetensors"),
         }
         weights = {f"model.{name}": x for name, x in task.model.state_dict().items()}
-        store.write_parquet(output.with_name(f"{output.name}.parquet"), pq.read_table(folder / "log.parquet"))
-        checkpoint.write(output.with_name(f"{output.name}.safetensors"), weights, header)
+        store.write_parquet(store.with_ending(output, ".parquet"), pq.read_table(folder / "log.parquet"))
+        checkpoint.write(store.with_ending(output, ".safetensors"), weights, header)
         shutil.rmtree(folder)
         best = "" if result.best is None else f", best {chosen.metric} {result.best:.5g} after step {result.best_step}"
         stage.log.info("trained %d steps in %.1f s (%s)%s", result.steps, result.seconds, result.ended_by, best)

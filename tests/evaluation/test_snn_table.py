@@ -22,6 +22,13 @@ def run(folder: Path, *parts: list[dict]) -> int:
     return stage.run(snn_table.main, ["--measurements", *paths, "--output", str(folder / "snn")])
 
 
+def test_an_output_keeps_what_stands_behind_a_dot(tmp_path: Path) -> None:
+    measured, output = tmp_path / "part.parquet", tmp_path / "snn.v1"
+    pq.write_table(measurements.table([{**KEY, "seed": 0, "value": 0.5}]), measured)
+    assert stage.run(snn_table.main, ["--measurements", str(measured), "--output", str(output)]) == 0
+    assert sorted(path.name for path in tmp_path.glob("snn*")) == ["snn.v1.csv", "snn.v1.parquet"]
+
+
 def lines(folder: Path) -> list[dict[str, str]]:
     with open(folder / "snn.csv", newline="") as file:
         return list(csv.DictReader(file))
