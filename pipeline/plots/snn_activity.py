@@ -16,6 +16,7 @@ from pipeline.plots import style
 from pipeline.plots.snn_attention import snn_attention
 from pipeline.plots.snn_membrane import snn_membrane
 from pipeline.plots.snn_raster import snn_raster
+from pipeline.store import with_ending
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if found.attention:
         figures["attention"] = snn_attention(found)
     for name, figure in figures.items():
-        target = arguments.output.with_name(f"{arguments.output.name}_{name}")
+        target = with_ending(arguments.output, f"_{name}")
         for path in style.write(figure, target):
             stage.log.info("wrote %s", path)
 

@@ -16,7 +16,7 @@ from pipeline.corpus.tokenizer import train
 from pipeline.evaluation import context_model, id_coders
 from pipeline.evaluation.stream import break_even, main, part_sizes, read_stream, shared_tables
 from pipeline.stage import UserError
-from pipeline.store import EmbeddingTable, array_digest, read_embedding, write_embedding
+from pipeline.store import EmbeddingTable, array_digest, read_embedding, with_ending, write_embedding
 
 WORDS = ["cat", "dog", "sat", "on", "the", "mat", "Paris", *(f"{a}{b}" for a in "bcdfgklm" for b in ("ax", "ix", "ox"))]
 DIMS = 40
@@ -52,7 +52,7 @@ def arguments(folder, output, *more):
 
 def run(folder, output, *more):
     assert stage.run(main, arguments(folder, output, *more)) == 0
-    with open(output.with_suffix(".csv"), newline="") as file:
+    with open(with_ending(output, ".csv"), newline="") as file:
         return {(row["method"], row["table"]): row for row in csv.DictReader(file)}
 
 
@@ -118,7 +118,7 @@ def test_a_decoder_that_errs_is_told(folder, tmp_path, monkeypatch):
         return ids
 
     monkeypatch.setattr(context_model, "decode", erring)
-    rows = run(folder, tmp_path / "stream")
+    rows = run(folder, tmp_path / "stream.v1")  # what stands behind a dot is kept
     assert {m: (row["ids_bit_exact"], row["decoded_bit_exact"]) for (m, _), row in rows.items()} == {
         "order-0": ("True", "True"),
         "context model": ("False", "False"),

@@ -8,7 +8,7 @@ from pipeline import stage
 from pipeline.evaluation.table import cell, columns, main, wide
 from pipeline.plots.measurements import SCHEMA, read_facts
 from pipeline.stage import UserError
-from pipeline.store import read_parquet, write_parquet
+from pipeline.store import read_parquet, with_ending, write_parquet
 
 # The design's contract, word for word and in its order.
 CONTRACT = """
@@ -98,18 +98,18 @@ def test_both_files(tmp_path):
     for name in ("sign", "int8"):
         parts.append(tmp_path / f"{name}.parquet")
         write_parquet(parts[-1], long((name, "decoded", 0, "wordsim353", 0.7), (name, "decoded", 0, "own", NAN)))
-    output = tmp_path / "results" / "benchmarks"
+    output = tmp_path / "results" / "benchmarks.v1"  # what stands behind a dot is kept
     assert stage.run(main, ["--metrics", *map(str, parts), "--output", str(output)]) == 0
-    table = read_parquet(output.with_suffix(".parquet"))
+    table = read_parquet(with_ending(output, ".parquet"))
     assert table.column_names == SCHEMA.names
     assert table.column("representation").to_pylist() == ["sign", "sign", "int8", "int8"]
-    with open(output.with_suffix(".csv"), newline="") as file:
+    with open(with_ending(output, ".csv"), newline="") as file:
         header, *rows = csv.reader(file)
     assert [name for name in header if name != "own"] == CONTRACT
     assert [row[header.index("wordsim353")] for row in rows] == ["0.7", "0.7"]
     assert [row[header.index("own")] for row in rows] == ["", ""]
     assert [row[header.index("seeds")] for row in rows] == ["1", "1"]
-    assert "nan" not in output.with_suffix(".csv").read_text()
+    assert "nan" not in with_ending(output, ".csv").read_text()
 
 
 FACTS = {"embedding_digest": "ab", "seeds": "[0]", "queries": "9"}
