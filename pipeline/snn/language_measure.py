@@ -65,7 +65,7 @@ def read(path: Path, module: str) -> Network:
 
 
 def limited(documents: Sequence[Array], tokens: int) -> list[Array]:
-    """Whole documents from the first on, as many as hold `tokens` tokens; a longer first one is cut."""
+    """The first `tokens` tokens of the documents: from the first document on, the last one cut."""
     kept: list[Array] = []
     for document in documents:
         left = tokens - sum(map(len, kept))
